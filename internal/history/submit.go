@@ -1,0 +1,272 @@
+package history
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+)
+
+// NewPromise is a promise that a submission created.
+type NewPromise struct {
+	CreatePromise
+	ID flovyn.PromiseID
+}
+
+// NewTask is a task that a submission scheduled.
+type NewTask struct {
+	ScheduleTask
+	// Seq is where its TASK_SCHEDULED stands.
+	Seq flovyn.Seq
+}
+
+// Outcome is what a submission leads to. Its events are already folded into
+// the state; everything else is for the engine to carry out in the same commit.
+type Outcome struct {
+	// Events are the new events, numbered on from the state's last one.
+	Events []Event
+	// Tasks, Timers, Promises and Children are to be created.
+	Tasks    []NewTask
+	Timers   []StartTimer
+	Promises []NewPromise
+	Children []ScheduleChild
+	// CancelledTimers are to be withdrawn, SettledPromises are the execution's
+	// own promises that it resolved itself.
+	CancelledTimers []string
+	SettledPromises []flovyn.PromiseID
+	// ForeignPromises are not this execution's: they are to be resolved if they
+	// belong to another execution of the organization.
+	ForeignPromises []ResolvePromise
+	// CancelChildren are open children to be cancelled.
+	CancelChildren []CancelChild
+	// News tells that the submission itself caused something that the worker
+	// has not seen.
+	News bool
+	// End is the terminal status, empty when the execution stays open.
+	End flovyn.WorkflowStatus
+	// Output and Error are the result, for the parent.
+	Output []byte
+	Error  string
+}
+
+// Submit decides what the commands of one submission lead to, in their order.
+// It fails only before it has changed anything.
+func (s *State) Submit(commands []Command, status Status) (*Outcome, error) {
+	if s.Ended != "" {
+		return nil, fault.New(fault.Precondition, "the workflow execution has already ended")
+	}
+	sub := &submission{state: s, out: &Outcome{}, base: s.LastSeq, resend: s.isResend(commands)}
+	for _, c := range commands {
+		if err := sub.add(c); err != nil {
+			return nil, err
+		}
+		if sub.out.End != "" {
+			break // what follows the end is not part of the workflow
+		}
+	}
+	return sub.out, sub.finish(status)
+}
+
+// isResend reports whether a worker that could not fetch the history ran the
+// workflow from its start: then some command names what the history has.
+func (s *State) isResend(commands []Command) bool {
+	return slices.ContainsFunc(commands, func(c Command) bool {
+		var known bool
+		switch c := c.(type) {
+		case ScheduleTask:
+			_, known = s.tasks[c.ID]
+		case ScheduleChild:
+			_, known = s.children[c.ID]
+		case StartTimer:
+			_, known = s.timers[c.ID]
+		}
+		return known
+	})
+}
+
+type submission struct {
+	state  *State
+	out    *Outcome
+	base   flovyn.Seq // the last event before this submission
+	resend bool
+	// How many commands without identity came so far, to match a resend.
+	promises, operations, stateChanges int
+}
+
+// record numbers a draft and folds it in.
+func (sub *submission) record(d Draft) error {
+	e := Event{Seq: sub.state.LastSeq + 1, Type: d.Type, Data: d.Data}
+	if err := sub.state.Apply(e); err != nil {
+		return fault.Bug("recording %s: %v", d.Type, err)
+	}
+	sub.out.Events = append(sub.out.Events, e)
+	return nil
+}
+
+func (sub *submission) add(c Command) error {
+	s, out := sub.state, sub.out
+	switch c := c.(type) {
+	case RecordOperation:
+		return sub.addOperation(c)
+	case SetState:
+		return sub.addStateChange(stateSet(c), c.Key)
+	case ClearState:
+		if _, ok := s.values[c.Key]; !ok && !sub.resend {
+			return nil // native cores send it again on every replay
+		}
+		return sub.addStateChange(stateCleared(c.Key), c.Key)
+	case ScheduleTask:
+		if _, known := s.tasks[c.ID]; known {
+			return nil
+		}
+		out.Tasks = append(out.Tasks, NewTask{ScheduleTask: c, Seq: s.LastSeq + 1})
+		return sub.record(taskScheduled(c))
+	case CreatePromise:
+		return sub.addPromise(c)
+	case ResolvePromise:
+		return sub.resolvePromise(c)
+	case ScheduleChild:
+		if _, known := s.children[c.ID]; known {
+			return nil
+		}
+		out.Children = append(out.Children, c)
+		return sub.record(childInitiated(c))
+	case CancelChild:
+		sub.cancelChild(c)
+		return nil
+	case StartTimer:
+		if _, known := s.timers[c.ID]; known {
+			return nil
+		}
+		out.Timers = append(out.Timers, c)
+		return sub.record(timerStarted(c))
+	case CancelTimer:
+		return sub.cancelTimer(c)
+	case SuspendWorkflow:
+		return sub.record(SuspendedFor(c.Reason))
+	default:
+		return sub.end(c)
+	}
+}
+
+func (sub *submission) end(c Command) error {
+	out := sub.out
+	switch c := c.(type) {
+	case CompleteWorkflow:
+		out.End, out.Output = flovyn.WorkflowCompleted, c.Output
+		return sub.record(EndedCompleted(c.Output))
+	case FailWorkflow:
+		out.End, out.Error = flovyn.WorkflowFailed, c.Error
+		return sub.record(EndedFailed(c.Error, c.StackTrace, c.FailureType))
+	case CancelWorkflow:
+		out.End, out.Error = flovyn.WorkflowCancelled, CancelledText(c.Reason)
+		if err := sub.record(CancelRequested(c.Reason, "workflow")); err != nil {
+			return err
+		}
+		return sub.record(EndedCancelled(c.Reason))
+	default:
+		return fault.Bug("no rule for command %T", c)
+	}
+}
+
+// finish makes the terminal event that a status announces without a command.
+func (sub *submission) finish(status Status) error {
+	if sub.out.End != "" {
+		return nil
+	}
+	switch status {
+	case Completed:
+		return sub.end(CompleteWorkflow{})
+	case Failed:
+		return sub.end(FailWorkflow{Error: "the worker reported a failure without saying why", FailureType: "ERROR"})
+	case Cancelled:
+		return sub.end(CancelWorkflow{})
+	default:
+		return nil
+	}
+}
+
+func (sub *submission) addOperation(c RecordOperation) error {
+	i := sub.operations
+	sub.operations++
+	if sub.resend && i < len(sub.state.operations) && sub.state.operations[i] == c.Name {
+		return nil
+	}
+	return sub.record(operationDone(c))
+}
+
+func (sub *submission) addStateChange(d Draft, key string) error {
+	i := sub.stateChanges
+	sub.stateChanges++
+	if known := sub.state.stateChanges; sub.resend && i < len(known) && known[i] == (stateChange{d.Type, key}) {
+		return nil
+	}
+	if _, ok := sub.state.values[key]; d.Type == StateCleared && !ok {
+		return nil
+	}
+	return sub.record(d)
+}
+
+// addPromise drops a promise that the history has. Without an identity in the
+// command, an unsettled promise of that name from an earlier submission is
+// taken for the one meant.
+func (sub *submission) addPromise(c CreatePromise) error {
+	i := sub.promises
+	sub.promises++
+	if names := sub.state.promiseNames; sub.resend && i < len(names) && names[i] == c.Name {
+		return nil
+	}
+	for _, p := range sub.state.promises {
+		if p.name == c.Name && !p.settled && p.created <= sub.base {
+			return nil
+		}
+	}
+	// Deterministic, so that deciding the same submission again names the same promise.
+	ordinal := strconv.Itoa(len(sub.state.promiseNames))
+	id := flovyn.PromiseID(uuid.NewSHA1(sub.state.execution.UUID(), []byte("promise:"+ordinal)))
+	sub.out.Promises = append(sub.out.Promises, NewPromise{CreatePromise: c, ID: id})
+	return sub.record(promiseCreated(id, c))
+}
+
+func (sub *submission) resolvePromise(c ResolvePromise) error {
+	p, own := sub.state.promises[c.ID]
+	if !own {
+		sub.out.ForeignPromises = append(sub.out.ForeignPromises, c)
+		return nil
+	}
+	if p.settled {
+		return nil
+	}
+	sub.out.SettledPromises = append(sub.out.SettledPromises, c.ID)
+	sub.out.News = true
+	return sub.record(PromiseKept(&flovyn.Promise{ID: c.ID, Name: p.name}, c.Value))
+}
+
+// cancelChild accepts an id or a name, since SDKs leave out one or the other.
+func (sub *submission) cancelChild(c CancelChild) {
+	if c.ID.IsZero() {
+		c.ID = sub.state.byName[c.Name]
+	}
+	if child, ok := sub.state.children[c.ID]; ok && child.open {
+		sub.out.CancelChildren = append(sub.out.CancelChildren, c)
+	}
+}
+
+func (sub *submission) cancelTimer(c CancelTimer) error {
+	if !sub.state.timers[c.ID] {
+		return nil
+	}
+	sub.out.CancelledTimers = append(sub.out.CancelledTimers, c.ID)
+	return sub.record(timerWithdrawn(c.ID))
+}
+
+// CancelledText is the error text a parent sees when its child was cancelled.
+func CancelledText(reason string) string {
+	if reason == "" {
+		return "the workflow was cancelled"
+	}
+	return "the workflow was cancelled: " + reason
+}

@@ -1,0 +1,28 @@
+-- name: ReadyInsert :exec
+INSERT INTO ready (class, id, org_id, queue, kind, score)
+SELECT unnest(@classes::text[]), unnest(@ids::uuid[]), unnest(@org_ids::uuid[]), unnest(@queues::text[]), unnest(@kinds::text[]), unnest(@scores::timestamptz[])
+ON CONFLICT (class, id) DO NOTHING;
+
+-- Takes work that is no longer runnable off the list. A row that a claim holds
+-- is left to the claim, which finds its work gone: waiting here could deadlock.
+-- name: ReadyDelete :exec
+DELETE FROM ready AS gone WHERE gone.class = @class AND gone.id IN (
+    SELECT r.id FROM ready r WHERE r.class = @class AND r.id = ANY (@ids::uuid[]) FOR UPDATE SKIP LOCKED);
+
+-- name: ReadyDeleteTasksOf :exec
+DELETE FROM ready WHERE class = 'task' AND id IN (
+    SELECT r.id FROM task_execution t JOIN ready r ON r.class = 'task' AND r.id = t.id
+    WHERE t.workflow_id = ANY (@workflow_ids::uuid[]) FOR UPDATE OF r SKIP LOCKED);
+
+-- Which queues have a backlog: the poll behind every wake-up. One index probe
+-- per queue, however long the backlog.
+-- name: ReadyQueues :many
+WITH RECURSIVE q AS (
+    (SELECT r.class, r.org_id, r.queue FROM ready r ORDER BY r.class, r.org_id, r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.class, n.org_id, n.queue FROM q, LATERAL (
+        SELECT r.class, r.org_id, r.queue FROM ready r
+        WHERE (r.class, r.org_id, r.queue) > (q.class, q.org_id, q.queue)
+        ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
+)
+SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue FROM q;

@@ -1,0 +1,48 @@
+-- name: WorkerUpsert :one
+INSERT INTO worker (id, org_id, name, version, worker_type, host_name, process_id, metadata)
+VALUES (@id, @org_id, @name, @version, @worker_type, @host_name, @process_id, @metadata)
+ON CONFLICT (org_id, name) DO UPDATE SET version = excluded.version, worker_type = excluded.worker_type,
+    host_name = excluded.host_name, process_id = excluded.process_id, metadata = excluded.metadata,
+    registered_at = now(), last_seen_at = now()
+RETURNING id;
+
+-- Replaces what this process registered, and forgets processes long gone.
+-- name: WorkerCapabilitiesDelete :exec
+DELETE FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id
+AND (process = @process OR registered_at < now() - @keep::interval);
+
+-- name: WorkerCapabilitiesInsert :exec
+INSERT INTO worker_capability (worker_id, process, class, kind, org_id, version)
+SELECT @worker_id, @process, u.class, u.kind, @org_id, u.version
+FROM (SELECT unnest(@classes::text[]) AS class, unnest(@kinds::text[]) AS kind, unnest(@versions::text[]) AS version) AS u
+ON CONFLICT DO NOTHING;
+
+-- name: WorkerFind :one
+SELECT * FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY (id::text = @name) DESC LIMIT 1;
+
+-- name: WorkerGet :one
+SELECT * FROM worker WHERE org_id = @org_id AND id = @id;
+
+-- name: WorkerCapabilitiesList :many
+SELECT DISTINCT class, kind FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id ORDER BY class, kind;
+
+-- name: WorkersSeen :exec
+UPDATE worker w SET last_seen_at = greatest(w.last_seen_at, u.seen_at)
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@seen_ats::timestamptz[]) AS seen_at) AS u WHERE w.id = u.id;
+
+-- name: WorkerLastSeen :one
+SELECT last_seen_at FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY last_seen_at DESC LIMIT 1;
+
+-- name: DefinitionsUpsert :exec
+INSERT INTO definition (org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable,
+    tags, retry_policy, input_schema, output_schema, metadata)
+VALUES (@org_id, @class, @kind, @name, @description, @version, @content_hash, sqlc.narg('timeout_seconds'), @cancellable,
+    @tags, @retry_policy, @input_schema, @output_schema, @metadata)
+ON CONFLICT (org_id, class, kind) DO UPDATE SET name = excluded.name, description = excluded.description,
+    version = excluded.version, content_hash = excluded.content_hash, timeout_seconds = excluded.timeout_seconds,
+    cancellable = excluded.cancellable, tags = excluded.tags, retry_policy = excluded.retry_policy,
+    input_schema = excluded.input_schema, output_schema = excluded.output_schema, metadata = excluded.metadata,
+    last_registered_at = now();
+
+-- name: DefinitionsList :many
+SELECT * FROM definition WHERE org_id = @org_id AND class = @class ORDER BY kind;

@@ -1,0 +1,59 @@
+-- name: ExecutionsInsert :exec
+INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, history_month, priority_ms, workflow_version,
+    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at)
+SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.history_month, u.priority_ms, u.workflow_version,
+    nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
+    nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
+    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@kinds::text[]) AS kind,
+    unnest(@queues::text[]) AS queue, unnest(@statuses::text[]) AS status,
+    unnest(@last_seqs::integer[]) AS last_seq, unnest(@history_months::integer[]) AS history_month,
+    unnest(@priorities_ms::bigint[]) AS priority_ms, unnest(@workflow_versions::text[]) AS workflow_version,
+    unnest(@parent_ids::uuid[]) AS parent_id, unnest(@child_names::text[]) AS child_name,
+    unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at,
+    unnest(@activations::integer[]) AS activations, unnest(@idempotency_keys::text[]) AS idempotency_key,
+    unnest(@metadata::text[]) AS metadata, unnest(@created_ats::timestamptz[]) AS created_at,
+    unnest(@started_ats::timestamptz[]) AS started_at, unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
+
+-- name: ExecutionsUpdate :exec
+UPDATE workflow_execution w SET status = u.status, last_seq = u.last_seq, news = u.news, disputed = u.disputed,
+    worker_id = u.worker_id, claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), activations = u.activations,
+    idempotency_key = u.idempotency_key, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
+    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00'), updated_at = @now
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status,
+    unnest(@last_seqs::integer[]) AS last_seq, unnest(@news::boolean[]) AS news,
+    unnest(@disputed::boolean[]) AS disputed, unnest(@worker_ids::text[]) AS worker_id,
+    unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@activations::integer[]) AS activations,
+    unnest(@idempotency_keys::text[]) AS idempotency_key, unnest(@started_ats::timestamptz[]) AS started_at,
+    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
+WHERE w.id = u.id AND w.org_id = u.org_id;
+
+-- name: ExecutionGet :one
+SELECT * FROM workflow_execution WHERE id = @id AND org_id = @org_id;
+
+-- Claims the first runnable executions of a queue for the named workers.
+-- name: ExecutionsClaim :many
+WITH picked AS (
+    SELECT r.id FROM ready r
+    WHERE r.class = 'workflow' AND r.org_id = @org_id AND r.queue = @queue
+      AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
+    ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM ready r USING picked p WHERE r.class = 'workflow' AND r.id = p.id
+), numbered AS (
+    SELECT id, row_number() OVER () AS n FROM picked
+), claimed AS (
+    UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = (@worker_ids::text[])[n.n],
+        claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
+        activations = w.activations + 1, updated_at = clock_timestamp()
+    FROM numbered n WHERE w.id = n.id AND w.org_id = @org_id AND w.status = 'PENDING'
+    RETURNING w.*
+)
+SELECT sqlc.embed(w), e.data AS started_data
+FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1;
+
+-- Executions whose worker has not submitted for too long.
+-- name: ExecutionsStale :many
+SELECT id, claimed_at FROM workflow_execution
+WHERE ended_at IS NULL AND status = 'RUNNING' AND claimed_at < clock_timestamp() - @age::interval
+ORDER BY claimed_at LIMIT @max;

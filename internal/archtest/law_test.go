@@ -1,0 +1,220 @@
+package archtest
+
+// A floor is a level of the building.
+type floor int
+
+// The floors, from the bottom. The tower stands beside them.
+const (
+	words floor = iota
+	rules
+	world
+	deeds
+	doors
+	assembly
+	mains
+	tower
+)
+
+// String names a floor and what its packages are for.
+func (f floor) String() string {
+	return [...]string{
+		"floor 0 (words: the nouns everybody uses)",
+		"floor 1 (rules: values in, values out)",
+		"floor 2 (world: the database, the clock, the network)",
+		"floor 3 (deeds: the use-cases)",
+		"floor 4 (doors: how callers come in)",
+		"floor 5 (assembly: one place builds the program)",
+		"floor 6 (mains)",
+		"the tower (programs that talk to the server over the wire)",
+	}[f]
+}
+
+// A place says where a package stands and what it may import beyond that.
+type place struct {
+	// name is the package's path in the module, without internal/. A name that
+	// ends in /* covers the packages below it.
+	name  string
+	floor floor
+	// also are packages that it may import although its floor does not say so.
+	also []string
+}
+
+// places is the law. Keep it in the order of the floors.
+var places = []place{
+	{name: "fault", floor: words},
+	{name: "flovyn", floor: words, also: []string{"fault"}},
+	{name: "caller", floor: words, also: []string{"fault", "flovyn"}},
+	// The generated protocol; who may import it is said below.
+	{name: "gen/*", floor: words, also: []string{"gen/*"}},
+
+	{name: "history", floor: rules},
+	{name: "retry", floor: rules},
+	{name: "cron", floor: rules},
+	{name: "fql", floor: rules},
+
+	{name: "telemetry", floor: world},
+	{name: "loop", floor: world, also: []string{"telemetry"}},
+	{name: "wake", floor: world, also: []string{"loop", "telemetry"}},
+	{name: "live", floor: world, also: []string{"loop", "telemetry"}},
+	{name: "live/*", floor: world, also: []string{"live", "loop", "telemetry"}},
+	{name: "pgserver", floor: world},
+	// The migrations, embedded; the SQL itself is text.
+	{name: "sql", floor: world},
+	{name: "postgres/internal/pgq", floor: world},
+	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql", "loop", "telemetry"}},
+	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
+
+	{name: "engine", floor: deeds},
+	{name: "task", floor: deeds, also: []string{"engine"}},
+	{name: "worker", floor: deeds, also: []string{"task", "engine"}},
+	{name: "schedule", floor: deeds, also: []string{"task", "engine"}},
+	{name: "agent", floor: deeds, also: []string{"task", "engine"}},
+	{name: "org", floor: deeds},
+	{name: "token", floor: deeds},
+	{name: "catalog", floor: deeds},
+
+	{name: "authn", floor: doors},
+	{name: "authn/*", floor: doors, also: []string{"authn"}},
+	{name: "authz", floor: doors},
+	{name: "rpc", floor: doors, also: []string{"authn", "authz"}},
+	{name: "rest", floor: doors, also: []string{"authn", "authz"}},
+	{name: "console", floor: doors},
+
+	{name: "config", floor: assembly},
+	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+
+	// The server's main starts the example workflow in `dev --demo`; the
+	// benchmark drives a server of its own through the client.
+	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
+	{name: "cmd/flovyn-bench", floor: mains, also: []string{"client", "client/flow"}},
+	// The CLI's main is a main of the tower: below it there is no server.
+	{name: "cmd/flovyn", floor: tower, also: []string{"cli"}},
+
+	{name: "client", floor: tower},
+	{name: "client/flow", floor: tower, also: []string{"client"}},
+	{name: "deviceflow", floor: tower},
+	{name: "profile", floor: tower},
+	{name: "cli", floor: tower, also: []string{"cli/*", "client", "deviceflow", "profile"}},
+	{name: "cli/*", floor: tower, also: []string{"cli/*", "client", "deviceflow", "profile"}},
+	{name: "examples/*", floor: tower, also: []string{"client", "client/flow"}},
+	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
+
+	// These hold nothing but tests.
+	{name: "archtest", floor: words},
+	{name: "wirecontract", floor: words},
+}
+
+// A monopoly limits who may import something: a library that would otherwise
+// spread, or a package of ours.
+type monopoly struct {
+	// of is an import path or the beginning of one.
+	of string
+	// by are the packages that may import it. Without any, one package may,
+	// whichever it is.
+	by     []string
+	reason string
+}
+
+// The importers of the wire: who knows messages, and who knows transports.
+var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "cli", "cli/*"}
+
+var monopolies = []monopoly{
+	{
+		of: "github.com/flovyn/flovyn-server/gen", by: wire,
+		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
+	},
+	{
+		of: "google.golang.org/protobuf", by: append([]string{"server"}, wire...),
+		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
+	},
+	{
+		of: "connectrpc.com", by: append([]string{"server"}, wire...),
+		reason: "only the doors and the assembly know how calls travel",
+	},
+	{
+		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		reason: "only the doors and the assembly know how calls travel",
+	},
+	{
+		of: "github.com/jackc/pgx", by: []string{"postgres", "postgres/internal/pgq", "pgserver", "pgtest"},
+		reason: "rows and SQL errors do not leave the storage packages",
+	},
+	{
+		of: "database/sql", by: []string{"postgres"},
+		reason: "pgx is the driver; only the migrations need the standard interface",
+	},
+	{
+		of: "github.com/pressly/goose", by: []string{"postgres"},
+		reason: "the schema has one keeper",
+	},
+	{
+		of: "github.com/fergusstrange/embedded-postgres", by: []string{"pgserver"},
+		reason: "a database server is started in one place",
+	},
+	{
+		of: "github.com/cedar-policy", by: []string{"authz"},
+		reason: "policy is decided in one place, which denies when it is unsure",
+	},
+	{
+		of:     "github.com/lestrrat-go/jwx",
+		reason: "one package verifies tokens, so that there is one set of checks",
+	},
+	{
+		of: "github.com/nats-io", by: []string{"live/nats"},
+		reason: "the server runs without NATS; one package knows it",
+	},
+	{
+		of: "github.com/spf13", by: []string{"cli", "cli/*", "cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
+		reason: "flags are for programs; the rest takes a configuration struct",
+	},
+	{
+		of: "github.com/pelletier/go-toml", by: []string{"config", "cli", "cli/*", "profile"},
+		reason: "configuration is read in one place per program",
+	},
+	{
+		of: "testing", by: []string{"fault", "pgtest"},
+		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
+	},
+}
+
+// A purity keeps packages of a floor away from the world.
+type purity struct {
+	floors []floor
+	// of is an import path or the beginning of one.
+	of string
+	// but are the packages for which it does not hold.
+	but    []string
+	reason string
+}
+
+var purities = []purity{
+	{
+		floors: []floor{words, rules}, of: "context", but: []string{"caller", "fault", "gen/*"},
+		reason: "rules and nouns decide at once; caller rides on a context, and fault recognizes its errors",
+	},
+	{
+		floors: []floor{words, rules}, of: "net", but: []string{"gen/*"},
+		reason: "rules and nouns know no network",
+	},
+	{
+		floors: []floor{words, rules}, of: "os",
+		reason: "rules and nouns know no machine",
+	},
+	{
+		floors: []floor{words, rules}, of: "sync", but: []string{"gen/*"},
+		reason: "rules and nouns are values; nothing in them is shared",
+	},
+	{
+		floors: []floor{words, rules}, of: "log",
+		reason: "rules and nouns return what happened, they do not tell",
+	},
+	{
+		floors: []floor{words, rules}, of: "math/rand",
+		reason: "the same values in give the same values out",
+	},
+	{
+		floors: []floor{words, rules, world, deeds, assembly}, of: "net/http/httptest",
+		reason: "for tests only",
+	},
+}

@@ -2,6 +2,7 @@ package wirecontract
 
 import (
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -172,14 +173,17 @@ func lowerCamel(name string) string {
 	return strings.Join(words, "")
 }
 
-// all ranges over one of protoreflect's lists.
-func all[D any](list interface {
+// A list is what protoreflect has instead of slices.
+type list[D any] interface {
 	Len() int
-	Get(int) D
-}) func(yield func(D) bool) {
+	Get(i int) D
+}
+
+// all ranges over one of protoreflect's lists.
+func all[D any](descriptors list[D]) iter.Seq[D] {
 	return func(yield func(D) bool) {
-		for i := range list.Len() {
-			if !yield(list.Get(i)) {
+		for i := range descriptors.Len() {
+			if !yield(descriptors.Get(i)) {
 				return
 			}
 		}

@@ -38,30 +38,31 @@ can_install() {
   [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null
 }
 
-missing=()
-if [[ -z ${TEST_DATABASE_URL:-} ]] && ! have_postgres; then
-  missing+=(postgresql)
-fi
-if ! have_compiler; then
-  missing+=(gcc libc6-dev)
-fi
-if [[ ${#missing[@]} -eq 0 ]]; then
-  exit 0
-fi
+# find_missing sets missing to the Debian packages whose programs are not there.
+find_missing() {
+  missing=()
+  if [[ -z ${TEST_DATABASE_URL:-} ]] && ! have_postgres; then
+    missing+=(postgresql)
+  fi
+  if ! have_compiler; then
+    missing+=(gcc libc6-dev)
+  fi
+}
 
-if can_install; then
+find_missing
+if [[ ${#missing[@]} -gt 0 ]] && can_install; then
   echo "tests: installing ${missing[*]} with apt-get" >&2
   export DEBIAN_FRONTEND=noninteractive
-  if { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >&2; then
-    exit 0
+  if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >&2; then
+    echo 'tests: apt-get failed' >&2
   fi
-  echo 'tests: apt-get failed' >&2
+  find_missing # a distribution's PostgreSQL may be too old
 fi
-if [[ " ${missing[*]} " == *' postgresql '* ]]; then
+if [[ " ${missing[*]-} " == *' postgresql '* ]]; then
   echo "tests: no PostgreSQL $oldest or newer found; the tests will try to download one." >&2
   echo '       Install it (apt-get install postgresql, brew install postgresql),' >&2
   echo '       or set TEST_DATABASE_URL to a database whose user may create databases.' >&2
 fi
-if [[ " ${missing[*]} " == *' gcc '* ]]; then
+if [[ " ${missing[*]-} " == *' gcc '* ]]; then
   echo 'tests: no C compiler found; the tests run without the race detector.' >&2
 fi

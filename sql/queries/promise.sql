@@ -1,8 +1,9 @@
 -- name: PromisesInsert :exec
-INSERT INTO promise (id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at)
-SELECT u.id, u.org_id, u.execution_id, u.name, 'PENDING', nullif(u.timeout_at, '0001-01-01 00:00:00+00'), u.idempotency_key, @now
+INSERT INTO promise (id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at, settled_at)
+SELECT u.id, u.org_id, u.execution_id, u.name, u.status, nullif(u.timeout_at, '0001-01-01 00:00:00+00'), u.idempotency_key, @now,
+    nullif(u.settled_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@execution_ids::uuid[]) AS execution_id,
-    unnest(@names::text[]) AS name, unnest(@timeout_ats::timestamptz[]) AS timeout_at,
+    unnest(@names::text[]) AS name, unnest(@statuses::text[]) AS status, unnest(@settled_ats::timestamptz[]) AS settled_at, unnest(@timeout_ats::timestamptz[]) AS timeout_at,
     unnest(@idempotency_keys::text[]) AS idempotency_key) AS u;
 
 -- name: PromisesUpdate :exec
@@ -12,7 +13,7 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
 WHERE p.id = u.id AND p.org_id = u.org_id;
 
 -- name: PromisesCancelPending :exec
-UPDATE promise SET status = 'CANCELLED', settled_at = @now WHERE execution_id = ANY (@execution_ids::uuid[]) AND status = 'PENDING';
+UPDATE promise SET status = 'CANCELLED', settled_at = @now::timestamptz WHERE execution_id = ANY (@execution_ids::uuid[]) AND status = 'PENDING';
 
 -- The promise that an old client names as <execution>:<name>; the newest
 -- unsettled one of that name, else the newest.

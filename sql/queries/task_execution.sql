@@ -1,16 +1,16 @@
 -- name: TasksInsert :exec
 INSERT INTO task_execution (id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms,
-    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, idempotency_key, metadata, created_at, started_at, ended_at)
+    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at)
 SELECT u.id, u.org_id, nullif(u.workflow_id, '00000000-0000-0000-0000-000000000000'), u.kind, u.queue, u.status,
     u.execution_count, u.max_retries, u.timeout_ms, u.history_month, u.scheduled_seq, u.worker_id,
-    nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.idempotency_key,
+    nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.error, u.idempotency_key,
     nullif(u.metadata, '')::jsonb, u.created_at, nullif(u.claimed_at, '0001-01-01 00:00:00+00'),
     nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@workflow_ids::uuid[]) AS workflow_id,
     unnest(@kinds::text[]) AS kind, unnest(@queues::text[]) AS queue, unnest(@statuses::text[]) AS status,
     unnest(@execution_counts::integer[]) AS execution_count, unnest(@max_retries::integer[]) AS max_retries,
     unnest(@timeouts_ms::bigint[]) AS timeout_ms, unnest(@history_months::integer[]) AS history_month,
-    unnest(@scheduled_seqs::integer[]) AS scheduled_seq, unnest(@worker_ids::text[]) AS worker_id,
+    unnest(@scheduled_seqs::integer[]) AS scheduled_seq, unnest(@worker_ids::text[]) AS worker_id, unnest(@errors::text[]) AS error,
     unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@idempotency_keys::text[]) AS idempotency_key,
     unnest(@metadata::text[]) AS metadata, unnest(@created_ats::timestamptz[]) AS created_at,
     unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
@@ -30,7 +30,7 @@ WHERE t.id = u.id AND t.org_id = u.org_id;
 -- Withdraws the tasks of ended executions that no worker has taken up. A task
 -- that runs is left to its worker, whose result is then ignored.
 -- name: TasksCancelPending :exec
-UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = @now
+UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = @now::timestamptz
 WHERE t.workflow_id = ANY (@workflow_ids::uuid[]) AND t.status = 'PENDING';
 
 -- name: TaskGet :one

@@ -12,6 +12,6 @@ DELETE FROM timer WHERE owner_id = ANY (@owners::uuid[]);
 -- name: TimersDue :many
 SELECT * FROM timer WHERE fire_at <= clock_timestamp() ORDER BY fire_at LIMIT @max;
 
--- How long until the next timer is due, in seconds; null when there is none.
+-- How long until the next timer is due, in seconds; none when there is no timer.
 -- name: TimerNext :one
-SELECT extract(epoch FROM min(fire_at) - clock_timestamp())::double precision AS seconds, (min(fire_at) IS NULL)::boolean AS none FROM timer;
+SELECT coalesce(extract(epoch FROM min(fire_at) - clock_timestamp()), 0)::double precision AS seconds, (min(fire_at) IS NULL)::boolean AS none FROM timer;

@@ -1,13 +1,13 @@
 -- name: ExecutionsInsert :exec
-INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, history_month, priority_ms, workflow_version,
+INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
     parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at)
-SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.history_month, u.priority_ms, u.workflow_version,
+SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
     u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@kinds::text[]) AS kind,
     unnest(@queues::text[]) AS queue, unnest(@statuses::text[]) AS status,
-    unnest(@last_seqs::integer[]) AS last_seq, unnest(@history_months::integer[]) AS history_month,
+    unnest(@last_seqs::integer[]) AS last_seq, unnest(@news::boolean[]) AS news, unnest(@history_months::integer[]) AS history_month,
     unnest(@priorities_ms::bigint[]) AS priority_ms, unnest(@workflow_versions::text[]) AS workflow_version,
     unnest(@parent_ids::uuid[]) AS parent_id, unnest(@child_names::text[]) AS child_name,
     unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at,
@@ -54,6 +54,6 @@ FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_mont
 
 -- Executions whose worker has not submitted for too long.
 -- name: ExecutionsStale :many
-SELECT id, claimed_at FROM workflow_execution
+SELECT id, org_id, claimed_at FROM workflow_execution
 WHERE ended_at IS NULL AND status = 'RUNNING' AND claimed_at < clock_timestamp() - @age::interval
 ORDER BY claimed_at LIMIT @max;

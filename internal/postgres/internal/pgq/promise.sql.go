@@ -27,20 +27,21 @@ func (q *Queries) PromiseFindByName(ctx context.Context, db DBTX, orgID uuid.UUI
 }
 
 const promisesCancelPending = `-- name: PromisesCancelPending :exec
-UPDATE promise SET status = 'CANCELLED', settled_at = $1 WHERE execution_id = ANY ($2::uuid[]) AND status = 'PENDING'
+UPDATE promise SET status = 'CANCELLED', settled_at = $1::timestamptz WHERE execution_id = ANY ($2::uuid[]) AND status = 'PENDING'
 `
 
-func (q *Queries) PromisesCancelPending(ctx context.Context, db DBTX, now *time.Time, executionIds []uuid.UUID) error {
+func (q *Queries) PromisesCancelPending(ctx context.Context, db DBTX, now time.Time, executionIds []uuid.UUID) error {
 	_, err := db.Exec(ctx, promisesCancelPending, now, executionIds)
 	return err
 }
 
 const promisesInsert = `-- name: PromisesInsert :exec
-INSERT INTO promise (id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at)
-SELECT u.id, u.org_id, u.execution_id, u.name, 'PENDING', nullif(u.timeout_at, '0001-01-01 00:00:00+00'), u.idempotency_key, $1
+INSERT INTO promise (id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at, settled_at)
+SELECT u.id, u.org_id, u.execution_id, u.name, u.status, nullif(u.timeout_at, '0001-01-01 00:00:00+00'), u.idempotency_key, $1,
+    nullif(u.settled_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::uuid[]) AS org_id, unnest($4::uuid[]) AS execution_id,
-    unnest($5::text[]) AS name, unnest($6::timestamptz[]) AS timeout_at,
-    unnest($7::text[]) AS idempotency_key) AS u
+    unnest($5::text[]) AS name, unnest($6::text[]) AS status, unnest($7::timestamptz[]) AS settled_at, unnest($8::timestamptz[]) AS timeout_at,
+    unnest($9::text[]) AS idempotency_key) AS u
 `
 
 type PromisesInsertParams struct {
@@ -49,6 +50,8 @@ type PromisesInsertParams struct {
 	OrgIds          []uuid.UUID
 	ExecutionIds    []uuid.UUID
 	Names           []string
+	Statuses        []string
+	SettledAts      []time.Time
 	TimeoutAts      []time.Time
 	IdempotencyKeys []string
 }
@@ -60,6 +63,8 @@ func (q *Queries) PromisesInsert(ctx context.Context, db DBTX, arg *PromisesInse
 		arg.OrgIds,
 		arg.ExecutionIds,
 		arg.Names,
+		arg.Statuses,
+		arg.SettledAts,
 		arg.TimeoutAts,
 		arg.IdempotencyKeys,
 	)

@@ -321,13 +321,13 @@ func (q *Queries) TaskStateSet(ctx context.Context, db DBTX, arg *TaskStateSetPa
 }
 
 const tasksCancelPending = `-- name: TasksCancelPending :exec
-UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = $1
+UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = $1::timestamptz
 WHERE t.workflow_id = ANY ($2::uuid[]) AND t.status = 'PENDING'
 `
 
 // Withdraws the tasks of ended executions that no worker has taken up. A task
 // that runs is left to its worker, whose result is then ignored.
-func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now *time.Time, workflowIds []uuid.UUID) error {
+func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now time.Time, workflowIds []uuid.UUID) error {
 	_, err := db.Exec(ctx, tasksCancelPending, now, workflowIds)
 	return err
 }
@@ -419,20 +419,20 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 
 const tasksInsert = `-- name: TasksInsert :exec
 INSERT INTO task_execution (id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms,
-    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, idempotency_key, metadata, created_at, started_at, ended_at)
+    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at)
 SELECT u.id, u.org_id, nullif(u.workflow_id, '00000000-0000-0000-0000-000000000000'), u.kind, u.queue, u.status,
     u.execution_count, u.max_retries, u.timeout_ms, u.history_month, u.scheduled_seq, u.worker_id,
-    nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.idempotency_key,
+    nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.error, u.idempotency_key,
     nullif(u.metadata, '')::jsonb, u.created_at, nullif(u.claimed_at, '0001-01-01 00:00:00+00'),
     nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::uuid[]) AS workflow_id,
     unnest($4::text[]) AS kind, unnest($5::text[]) AS queue, unnest($6::text[]) AS status,
     unnest($7::integer[]) AS execution_count, unnest($8::integer[]) AS max_retries,
     unnest($9::bigint[]) AS timeout_ms, unnest($10::integer[]) AS history_month,
-    unnest($11::integer[]) AS scheduled_seq, unnest($12::text[]) AS worker_id,
-    unnest($13::timestamptz[]) AS claimed_at, unnest($14::text[]) AS idempotency_key,
-    unnest($15::text[]) AS metadata, unnest($16::timestamptz[]) AS created_at,
-    unnest($17::timestamptz[]) AS ended_at) AS u
+    unnest($11::integer[]) AS scheduled_seq, unnest($12::text[]) AS worker_id, unnest($13::text[]) AS error,
+    unnest($14::timestamptz[]) AS claimed_at, unnest($15::text[]) AS idempotency_key,
+    unnest($16::text[]) AS metadata, unnest($17::timestamptz[]) AS created_at,
+    unnest($18::timestamptz[]) AS ended_at) AS u
 `
 
 type TasksInsertParams struct {
@@ -448,6 +448,7 @@ type TasksInsertParams struct {
 	HistoryMonths   []int32
 	ScheduledSeqs   []int32
 	WorkerIds       []string
+	Errors          []string
 	ClaimedAts      []time.Time
 	IdempotencyKeys []string
 	Metadata        []string
@@ -469,6 +470,7 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 		arg.HistoryMonths,
 		arg.ScheduledSeqs,
 		arg.WorkerIds,
+		arg.Errors,
 		arg.ClaimedAts,
 		arg.IdempotencyKeys,
 		arg.Metadata,

@@ -13,7 +13,7 @@ import (
 )
 
 const timerNext = `-- name: TimerNext :one
-SELECT extract(epoch FROM min(fire_at) - clock_timestamp())::double precision AS seconds, (min(fire_at) IS NULL)::boolean AS none FROM timer
+SELECT coalesce(extract(epoch FROM min(fire_at) - clock_timestamp()), 0)::double precision AS seconds, (min(fire_at) IS NULL)::boolean AS none FROM timer
 `
 
 type TimerNextRow struct {
@@ -21,7 +21,7 @@ type TimerNextRow struct {
 	None    bool
 }
 
-// How long until the next timer is due, in seconds; null when there is none.
+// How long until the next timer is due, in seconds; none when there is no timer.
 func (q *Queries) TimerNext(ctx context.Context, db DBTX) (*TimerNextRow, error) {
 	row := db.QueryRow(ctx, timerNext)
 	var i TimerNextRow

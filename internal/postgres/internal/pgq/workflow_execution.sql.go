@@ -130,21 +130,21 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 }
 
 const executionsInsert = `-- name: ExecutionsInsert :exec
-INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, history_month, priority_ms, workflow_version,
+INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
     parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at)
-SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.history_month, u.priority_ms, u.workflow_version,
+SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
     u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS kind,
     unnest($4::text[]) AS queue, unnest($5::text[]) AS status,
-    unnest($6::integer[]) AS last_seq, unnest($7::integer[]) AS history_month,
-    unnest($8::bigint[]) AS priority_ms, unnest($9::text[]) AS workflow_version,
-    unnest($10::uuid[]) AS parent_id, unnest($11::text[]) AS child_name,
-    unnest($12::text[]) AS worker_id, unnest($13::timestamptz[]) AS claimed_at,
-    unnest($14::integer[]) AS activations, unnest($15::text[]) AS idempotency_key,
-    unnest($16::text[]) AS metadata, unnest($17::timestamptz[]) AS created_at,
-    unnest($18::timestamptz[]) AS started_at, unnest($19::timestamptz[]) AS ended_at) AS u
+    unnest($6::integer[]) AS last_seq, unnest($7::boolean[]) AS news, unnest($8::integer[]) AS history_month,
+    unnest($9::bigint[]) AS priority_ms, unnest($10::text[]) AS workflow_version,
+    unnest($11::uuid[]) AS parent_id, unnest($12::text[]) AS child_name,
+    unnest($13::text[]) AS worker_id, unnest($14::timestamptz[]) AS claimed_at,
+    unnest($15::integer[]) AS activations, unnest($16::text[]) AS idempotency_key,
+    unnest($17::text[]) AS metadata, unnest($18::timestamptz[]) AS created_at,
+    unnest($19::timestamptz[]) AS started_at, unnest($20::timestamptz[]) AS ended_at) AS u
 `
 
 type ExecutionsInsertParams struct {
@@ -154,6 +154,7 @@ type ExecutionsInsertParams struct {
 	Queues           []string
 	Statuses         []string
 	LastSeqs         []int32
+	News             []bool
 	HistoryMonths    []int32
 	PrioritiesMs     []int64
 	WorkflowVersions []string
@@ -177,6 +178,7 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 		arg.Queues,
 		arg.Statuses,
 		arg.LastSeqs,
+		arg.News,
 		arg.HistoryMonths,
 		arg.PrioritiesMs,
 		arg.WorkflowVersions,
@@ -195,13 +197,14 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 }
 
 const executionsStale = `-- name: ExecutionsStale :many
-SELECT id, claimed_at FROM workflow_execution
+SELECT id, org_id, claimed_at FROM workflow_execution
 WHERE ended_at IS NULL AND status = 'RUNNING' AND claimed_at < clock_timestamp() - $1::interval
 ORDER BY claimed_at LIMIT $2
 `
 
 type ExecutionsStaleRow struct {
 	ID        uuid.UUID
+	OrgID     uuid.UUID
 	ClaimedAt *time.Time
 }
 
@@ -215,7 +218,7 @@ func (q *Queries) ExecutionsStale(ctx context.Context, db DBTX, age time.Duratio
 	var items []*ExecutionsStaleRow
 	for rows.Next() {
 		var i ExecutionsStaleRow
-		if err := rows.Scan(&i.ID, &i.ClaimedAt); err != nil {
+		if err := rows.Scan(&i.ID, &i.OrgID, &i.ClaimedAt); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)

@@ -1,0 +1,329 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/postgres/internal/pgq"
+)
+
+const (
+	// lanes is how many group commits may be under way at once: while one waits
+	// for the disk, another loads and decides.
+	lanes = 2
+	// maxBatch bounds the members of a group commit.
+	maxBatch = 256
+	// maxRounds bounds how often a step may ask for more than it has named.
+	maxRounds = 32
+	// maxTries bounds how often a step is run again after the database refused.
+	maxTries = 5
+	// stepTimeout bounds one group commit.
+	stepTimeout = 30 * time.Second
+)
+
+// step is one closure on its way through a group commit.
+type step struct {
+	touch  Touch
+	decide func(*Tx) error
+	done   chan error
+	rounds int
+}
+
+var errStopping = fault.New(fault.Unavailable, "the server is stopping")
+
+// Do runs decide on the rows that touch names and commits what it changed,
+// together with other steps. It returns after that commit. An error of decide
+// is returned as it is and leaves no trace; decide may run several times.
+//
+// When ctx ends first Do returns its error, and the step may or may not commit.
+func (s *Store) Do(ctx context.Context, touch Touch, decide func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	st := &step{touch: touch, decide: decide, done: make(chan error, 1)}
+	select {
+	case s.queue <- st:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return errStopping
+	}
+	select {
+	case err := <-st.done:
+		return err
+	case <-s.drained:
+		select { // answered just before the last lane ended
+		case err := <-st.done:
+			return err
+		default:
+			return errStopping
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lane commits one batch after another until the store closes, and then what
+// is still queued.
+func (s *Store) lane(ctx context.Context) {
+	for {
+		select {
+		case first := <-s.queue:
+			s.commit(s.gather(first))
+		case <-ctx.Done():
+			for {
+				select {
+				case first := <-s.queue:
+					s.commit(s.gather(first))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather takes whatever else is waiting.
+func (s *Store) gather(first *step) []*step {
+	batch := []*step{first}
+	for len(batch) < maxBatch {
+		select {
+		case next := <-s.queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit answers every member of the batch.
+func (s *Store) commit(batch []*step) {
+	for len(batch) > 0 {
+		again, err := s.try(batch)
+		if err == nil {
+			batch = again
+			continue
+		}
+		if len(batch) == 1 {
+			s.commitAlone(batch[0], err)
+			return
+		}
+		for _, st := range batch {
+			s.commitAlone(st, nil)
+		}
+		return
+	}
+}
+
+// commitAlone runs one step until it is answered. err is the failure of a
+// first try, if there was one.
+func (s *Store) commitAlone(st *step, err error) {
+	for tries := 0; ; tries++ {
+		if err != nil && (tries >= maxTries || !mayRetry(err)) {
+			st.done <- translate(err)
+			return
+		}
+		if err != nil {
+			s.pause(tries)
+		}
+		var again []*step
+		again, err = s.try([]*step{st})
+		for err == nil && len(again) > 0 {
+			again, err = s.try(again)
+		}
+		if err == nil {
+			return
+		}
+	}
+}
+
+// pause backs off between tries: 10 ms, 40 ms, 160 ms ...
+func (s *Store) pause(tries int) {
+	timer := time.NewTimer(10 * time.Millisecond << (2 * min(tries, 4)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.closed:
+	}
+}
+
+// try runs one group commit. It answers the members whose outcome is known and
+// returns those that must run again because they need more rows. On an error
+// no member was answered and nothing was committed.
+func (s *Store) try(batch []*step) (again []*step, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release() // a connection inside a transaction is closed by the pool
+
+	w := newWork(s, union(batch))
+	defer w.release()
+	if err := w.load(ctx, conn.Conn()); err != nil {
+		s.rollback(ctx, conn)
+		return nil, fmt.Errorf("loading a step: %w", err)
+	}
+	answers, again := w.decideAll(batch)
+	if err := s.finish(ctx, conn, w); err != nil {
+		w.undo()
+		return nil, err
+	}
+	w.publish()
+	for st, answer := range answers {
+		st.done <- answer
+	}
+	return again, nil
+}
+
+// finish writes and commits, or finds out what became of a commit that the
+// database did not answer.
+func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, w *work) error {
+	if w.out.empty() {
+		s.rollback(ctx, conn)
+		return nil
+	}
+	err := pipeline(ctx, conn.Conn(), append(w.out.statements(w), plain("COMMIT")))
+	if err == nil {
+		return nil
+	}
+	if !lostConnection(err) {
+		s.rollback(ctx, conn)
+		return fmt.Errorf("writing a step: %w", err)
+	}
+	committed, lookErr := s.committed(ctx, w.xid)
+	switch {
+	case lookErr != nil:
+		return fmt.Errorf("writing a step: %w", errors.Join(err, lookErr))
+	case committed:
+		return nil
+	default:
+		return fmt.Errorf("writing a step: %w", err)
+	}
+}
+
+// committed asks, on another connection, what became of a transaction. One that
+// is still in progress is waited for: its session is about to notice that its
+// client has gone.
+func (s *Store) committed(ctx context.Context, xid string) (bool, error) {
+	for tries := 0; ; tries++ {
+		status, err := s.q.XactStatus(ctx, s.pool, xid)
+		switch {
+		case ctx.Err() != nil:
+			return false, fmt.Errorf("the outcome of transaction %s is unknown: %w", xid, ctx.Err())
+		case err == nil && status == "committed":
+			return true, nil
+		case err == nil && status == "aborted":
+			return false, nil
+		case err != nil && !lostConnection(err):
+			return false, err
+		}
+		s.pause(min(tries, 3))
+	}
+}
+
+func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
+	if conn.Conn().PgConn().TxStatus() == 'I' || conn.Conn().IsClosed() {
+		return
+	}
+	if _, err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil {
+		_ = conn.Conn().Close(context.WithoutCancel(ctx)) // the pool replaces it
+	}
+}
+
+// load locks and reads everything that is touched, and the histories that are
+// needed and not known.
+func (w *work) load(ctx context.Context, conn batchSender) error {
+	if err := pipeline(ctx, conn, w.loadStatements()); err != nil {
+		return err
+	}
+	return w.loadHistories(ctx, conn)
+}
+
+func (w *work) loadStatements() []statement {
+	q, t := w.store.q, w.touched
+	statements := []statement{plain("BEGIN")}
+	keys := members(t.keys)
+	orgs, scopes, names := keyColumns(keys)
+	if len(keys) > 0 {
+		statements = append(statements,
+			func(ctx context.Context, db pgq.DBTX) error { return q.KeysLock(ctx, db, orgs, scopes, names) },
+			func(ctx context.Context, db pgq.DBTX) error {
+				rows, err := q.KeysGet(ctx, db, orgs, scopes, names)
+				w.addKeys(rows)
+				return err
+			})
+	}
+	if len(t.executions)+len(t.tasks)+len(t.promises)+len(keys) > 0 {
+		statements = append(statements, w.lockExecutions(keys))
+	}
+	if len(t.tasks) > 0 {
+		ids := uuids(t.tasks)
+		statements = append(statements, func(ctx context.Context, db pgq.DBTX) error {
+			rows, err := q.TasksLock(ctx, db, ids)
+			w.addTasks(rows)
+			return err
+		})
+	}
+	if len(t.promises) > 0 {
+		ids := uuids(t.promises)
+		statements = append(statements, func(ctx context.Context, db pgq.DBTX) error {
+			rows, err := q.PromisesLock(ctx, db, ids)
+			w.addPromises(rows)
+			return err
+		})
+	}
+	if len(t.timers) > 0 {
+		owners, kinds, names := timerColumns(members(t.timers))
+		statements = append(statements, func(ctx context.Context, db pgq.DBTX) error {
+			rows, err := q.TimersGet(ctx, db, owners, kinds, names)
+			w.addTimers(rows)
+			return err
+		})
+	}
+	return append(statements, func(ctx context.Context, db pgq.DBTX) error {
+		begin, err := q.StepBegin(ctx, db)
+		if err == nil {
+			w.now, w.xid = begin.Now, begin.Xid
+		}
+		return err
+	})
+}
+
+func (w *work) lockExecutions(keys []flovyn.Key) statement {
+	params := &pgq.ExecutionsLockParams{
+		Ids: uuids(w.touched.executions), TaskIds: uuids(w.touched.tasks), PromiseIds: uuids(w.touched.promises),
+		WithParents: uuids(w.touched.parents),
+	}
+	for _, k := range keys {
+		if k.Scope == flovyn.KeyWorkflow {
+			params.KeyOrgIds = append(params.KeyOrgIds, k.Org.UUID())
+			params.KeyNames = append(params.KeyNames, k.Name)
+		}
+	}
+	return func(ctx context.Context, db pgq.DBTX) error {
+		rows, err := w.store.q.ExecutionsLock(ctx, db, params)
+		w.addExecutions(rows)
+		return err
+	}
+}
+
+// guard turns a panic of one step into that step's own failure.
+func (s *Store) guard(tx *Tx, decide func(*Tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("a step panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("a step panicked: %v", p)
+		}
+	}()
+	return decide(tx)
+}

@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/flovyn/flovyn-server/internal/postgres/internal/pgq"
+)
+
+// MinimumVersion is the oldest PostgreSQL major version that is supported.
+const MinimumVersion = 15
+
+// Config says how to reach the database.
+type Config struct {
+	// URL is a PostgreSQL connection string; it may hold a password and is
+	// never logged.
+	URL string
+	// MaxConnections bounds the pool. Default 16: what batching gains levels
+	// off there.
+	MaxConnections int32
+	// HistoryCacheBytes bounds the memory of recent histories. Default 64 MiB.
+	HistoryCacheBytes int64
+	Logger            *slog.Logger
+}
+
+// Store is a connection to the database. Methods are safe for concurrent use.
+type Store struct {
+	pool  *pgxpool.Pool
+	q     *pgq.Queries
+	log   *slog.Logger
+	cache *historyCache
+	queue chan *step
+	stop  context.CancelFunc
+	lanes sync.WaitGroup
+	// closed tells that no step is taken any more, drained that none is left.
+	closed, drained chan struct{}
+}
+
+// Open connects to the database, which must be migrated, and starts the group
+// commit. Close releases everything.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	pool, err := openPool(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.HistoryCacheBytes == 0 {
+		cfg.HistoryCacheBytes = 64 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Store{
+		pool: pool, q: pgq.New(), log: cfg.Logger, cache: newHistoryCache(cfg.HistoryCacheBytes),
+		queue: make(chan *step, maxBatch), stop: stop, closed: make(chan struct{}), drained: make(chan struct{}),
+	}
+	for range lanes {
+		s.lanes.Go(func() { s.lane(background) })
+	}
+	return s, nil
+}
+
+func openPool(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		// pgx's own message quotes the connection string.
+		return nil, errors.New("the database URL is not a valid PostgreSQL connection string")
+	}
+	pc.MaxConns = cfg.MaxConnections
+	if pc.MaxConns == 0 {
+		pc.MaxConns = 16
+	}
+	// Statements are prepared once and planned once. Every one of them is meant
+	// to use its index, also before the first statistics are gathered.
+	pc.ConnConfig.RuntimeParams["application_name"] = "flovyn-server"
+	pc.ConnConfig.RuntimeParams["jit"] = "off"
+	pc.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	pc.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	pc.ConnConfig.RuntimeParams["enable_hashjoin"] = "off"
+	pc.ConnConfig.RuntimeParams["enable_mergejoin"] = "off"
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", translate(err))
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connecting to the database: %w", translate(err))
+	}
+	return pool, nil
+}
+
+// Close waits for commits under way and closes all connections. Steps that
+// come later are refused.
+func (s *Store) Close() {
+	close(s.closed)
+	s.stop()
+	s.lanes.Wait()
+	close(s.drained)
+	s.pool.Close()
+}
+
+// Ping checks that the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return translate(s.pool.Ping(ctx))
+}
+
+// Now returns the database's clock.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, translate(err)
+}
+
+// inTx runs fn in one transaction, for changes off the hot path.
+func (s *Store) inTx(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	return translate(pgx.BeginFunc(ctx, s.pool, fn))
+}
+
+// row turns a generated query's result into a value or a translated error.
+func row[R, V any](r *R, err error, convert func(*R) V) (V, error) {
+	if err != nil {
+		var zero V
+		return zero, translate(err)
+	}
+	return convert(r), nil
+}

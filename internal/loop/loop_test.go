@@ -203,7 +203,7 @@ func TestFailuresAreLoggedAndRetriedWithRisingPauses(t *testing.T) {
 			return errors.New("database is down")
 		}, slog.New(slog.NewTextHandler(&log, nil)))
 		start(t, l)
-		pass(3600 * time.Millisecond)
+		pass(3650 * time.Millisecond)
 		l.Stop()
 		ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 		d.want(t, 0, ms(100), ms(300), ms(700), ms(1500), ms(2500), ms(3500), ms(3500), ms(3500), ms(3600))

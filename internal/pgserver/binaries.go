@@ -40,6 +40,12 @@ var usualPlaces = []string{
 	`C:\Program Files\PostgreSQL\*\bin`,                  // the Windows installer
 }
 
+// Locate finds the binaries that Start would run, downloading them if need be.
+func Locate(ctx context.Context, cfg Config) (Installation, error) {
+	cfg.fillDefaults()
+	return locate(ctx, cfg)
+}
+
 // locate finds the binaries to run: those the caller names, those on the
 // machine, or downloaded ones. An existing cluster can only be run by its own
 // major version, so then no other is accepted.

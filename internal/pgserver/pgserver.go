@@ -141,12 +141,16 @@ func Init(ctx context.Context, cfg Config) error {
 	return s.initCluster(ctx)
 }
 
-// prepare finds the binaries, the user and the directory; it starts nothing.
-func prepare(ctx context.Context, cfg Config) (*Server, error) {
+func (cfg *Config) fillDefaults() {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.TCP = cfg.TCP || !haveUnixSockets
+}
+
+// prepare finds the binaries, the user and the directory; it starts nothing.
+func prepare(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.fillDefaults()
 	install, err := locate(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,93 @@
+package authn
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+
+	"github.com/flovyn/flovyn-server/internal/caller"
+	"github.com/flovyn/flovyn-server/internal/fault"
+)
+
+// Refuse answers a request that may not pass. Which bytes say so depends on the
+// protocol, which the door knows; err is of kind fault.Unauthenticated or
+// fault.Unavailable, and the WWW-Authenticate header is already set.
+type Refuse func(w http.ResponseWriter, r *http.Request, err error)
+
+// Middleware is the authentication of one door.
+type Middleware struct {
+	// Chain finds out who calls.
+	Chain *Chain
+	// Excludes are the paths that need no credential; nil leaves the health
+	// paths open.
+	Excludes *Excludes
+	// Refuse answers a refused request; nil answers in JSON.
+	Refuse Refuse
+	// Log receives why requests were refused.
+	Log *slog.Logger
+}
+
+// Wrap returns next behind the authentication. Nothing of the request but its
+// path and headers is read before the caller is known.
+func (m Middleware) Wrap(next http.Handler) http.Handler {
+	if m.Chain == nil {
+		m.Chain = &Chain{} // recognizes nobody
+	}
+	if m.Excludes == nil {
+		m.Excludes, _ = NewExcludes() // without patterns there is nothing to be wrong
+	}
+	if m.Refuse == nil {
+		m.Refuse = refuseJSON
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := m.identify(r)
+		if err != nil {
+			m.refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(caller.With(r.Context(), who)))
+	})
+}
+
+// identify returns the caller. On an open path nobody is asked, and a
+// credential that happens to be sent counts for nothing.
+func (m Middleware) identify(r *http.Request) (caller.Caller, error) {
+	if !m.Chain.disabled && m.Excludes.Match(r.URL) {
+		return caller.Caller{Kind: caller.Anonymous, ID: "anonymous"}, nil
+	}
+	return m.Chain.Authenticate(r.Context(), r.Header)
+}
+
+func (m Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	level := slog.LevelInfo
+	if fault.Is(err, fault.Unavailable) {
+		level = slog.LevelWarn
+	}
+	m.Log.Log(r.Context(), level, "request refused", slog.String("path", r.URL.Path),
+		slog.String("remote", r.RemoteAddr), slog.String("kind", fault.KindOf(err).String()), slog.Any("error", err))
+	if fault.Is(err, fault.Unauthenticated) {
+		w.Header().Set("WWW-Authenticate", challenge(r))
+	}
+	m.Refuse(w, r, err)
+}
+
+// challenge says how to authenticate, and that a token was sent in vain
+// (RFC 6750, section 3).
+func challenge(r *http.Request) string {
+	if r.Header.Get("Authorization") == "" {
+		return "Bearer"
+	}
+	return `Bearer error="invalid_token"`
+}
+
+// refuseJSON answers in the form of the REST doors.
+func refuseJSON(w http.ResponseWriter, _ *http.Request, err error) {
+	status := http.StatusUnauthorized
+	if fault.Is(err, fault.Unavailable) {
+		status = http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client may be gone; there is nobody else to tell.
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": fault.Message(err)})
+}

@@ -159,6 +159,13 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
+// releaseLock unlocks before it closes: a child that was forked this moment, for
+// whatever purpose, has the file open until it runs its program.
+func releaseLock(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // closing does it if this fails
+	_ = f.Close()
+}
+
 // exists reports whether a process with this id runs as a user whose processes
 // ours may signal; PostgreSQL itself draws the line there.
 func exists(pid int) bool { return syscall.Kill(pid, 0) == nil }

@@ -24,6 +24,9 @@ func executable(name string) string               { return name + ".exe" }
 // tryLock leaves it to PostgreSQL to notice a second server.
 func tryLock(*os.File) (bool, error) { return true, nil }
 
+// releaseLock closes what tryLock did not lock.
+func releaseLock(f *os.File) { _ = f.Close() }
+
 // exists opens the process, which works for live ones only.
 func exists(pid int) bool {
 	p, err := os.FindProcess(pid)

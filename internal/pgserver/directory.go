@@ -148,8 +148,8 @@ func (d directory) lock() (unlock func(), err error) {
 	}
 	locked, err := tryLock(f)
 	if locked {
-		// Closing the file gives the lock back, and so does the death of the process.
-		return func() { _ = f.Close() }, nil
+		// The death of the process gives the lock back, too.
+		return func() { releaseLock(f) }, nil
 	}
 	_ = f.Close()
 	if err != nil {

@@ -69,6 +69,8 @@ var places = []place{
 	{name: "worker", floor: deeds, also: []string{"task", "engine"}},
 	{name: "schedule", floor: deeds, also: []string{"task", "engine"}},
 	{name: "agent", floor: deeds, also: []string{"task", "engine"}},
+	// The loops that keep the promises of the others.
+	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "org", floor: deeds},
 	{name: "token", floor: deeds},
 	{name: "catalog", floor: deeds},

@@ -110,7 +110,8 @@ func PromiseExpired(p *flovyn.Promise) Draft {
 		text("promiseId", p.ID.String()).text("promiseName", p.Name).bytes()}
 }
 
-func childInitiated(c ScheduleChild) Draft {
+// ChildAsked says that a child was asked for.
+func ChildAsked(c ScheduleChild) Draft {
 	return Draft{ChildWorkflowInitiated, newObject(len(c.Input)+200).
 		text("childExecutionName", c.Name).text("childExecutionId", c.ID.String()).
 		text("childWorkflowKind", c.Kind).raw("input", c.Input).text("queue", c.Queue).bytes()}

@@ -133,7 +133,7 @@ func (sub *submission) add(c Command) error {
 			return nil
 		}
 		out.Children = append(out.Children, c)
-		return sub.record(childInitiated(c))
+		return sub.record(ChildAsked(c))
 	case CancelChild:
 		sub.cancelChild(c)
 		return nil

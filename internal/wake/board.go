@@ -128,8 +128,11 @@ func (b *Board[T]) Close() {
 	}
 	b.mu.Unlock()
 	b.cancel()
-	b.work.Wait()
+	b.Drain()
 }
+
+// Drain waits until what is being claimed or given back is settled.
+func (b *Board[T]) Drain() { b.work.Wait() }
 
 func (b *Board[T]) queue(key Key) *queue[T] {
 	now := time.Now()

@@ -7,3 +7,17 @@ SELECT * FROM organization WHERE slug = @slug;
 
 -- name: OrganizationGet :one
 SELECT * FROM organization WHERE id = @id;
+
+-- Which organization something belongs to, for callers that none binds: while
+-- authentication is switched off.
+-- name: OrgOfExecution :one
+SELECT org_id FROM workflow_execution WHERE id = @id;
+
+-- name: OrgOfTask :one
+SELECT org_id FROM task_execution WHERE id = @id;
+
+-- name: OrgOfPromise :one
+SELECT org_id FROM promise WHERE id = @id;
+
+-- name: OrgOfWorker :one
+SELECT org_id FROM worker WHERE id = @id;

@@ -11,6 +11,52 @@ import (
 	"github.com/google/uuid"
 )
 
+const orgOfExecution = `-- name: OrgOfExecution :one
+SELECT org_id FROM workflow_execution WHERE id = $1
+`
+
+// Which organization something belongs to, for callers that none binds: while
+// authentication is switched off.
+func (q *Queries) OrgOfExecution(ctx context.Context, db DBTX, id uuid.UUID) (uuid.UUID, error) {
+	row := db.QueryRow(ctx, orgOfExecution, id)
+	var org_id uuid.UUID
+	err := row.Scan(&org_id)
+	return org_id, err
+}
+
+const orgOfPromise = `-- name: OrgOfPromise :one
+SELECT org_id FROM promise WHERE id = $1
+`
+
+func (q *Queries) OrgOfPromise(ctx context.Context, db DBTX, id uuid.UUID) (uuid.UUID, error) {
+	row := db.QueryRow(ctx, orgOfPromise, id)
+	var org_id uuid.UUID
+	err := row.Scan(&org_id)
+	return org_id, err
+}
+
+const orgOfTask = `-- name: OrgOfTask :one
+SELECT org_id FROM task_execution WHERE id = $1
+`
+
+func (q *Queries) OrgOfTask(ctx context.Context, db DBTX, id uuid.UUID) (uuid.UUID, error) {
+	row := db.QueryRow(ctx, orgOfTask, id)
+	var org_id uuid.UUID
+	err := row.Scan(&org_id)
+	return org_id, err
+}
+
+const orgOfWorker = `-- name: OrgOfWorker :one
+SELECT org_id FROM worker WHERE id = $1
+`
+
+func (q *Queries) OrgOfWorker(ctx context.Context, db DBTX, id uuid.UUID) (uuid.UUID, error) {
+	row := db.QueryRow(ctx, orgOfWorker, id)
+	var org_id uuid.UUID
+	err := row.Scan(&org_id)
+	return org_id, err
+}
+
 const organizationGet = `-- name: OrganizationGet :one
 SELECT id, slug, name, tier, region, created_at, updated_at FROM organization WHERE id = $1
 `

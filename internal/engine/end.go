@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/postgres"
+)
+
+// ending is how an execution ends.
+type ending struct {
+	status    flovyn.WorkflowStatus
+	output    []byte
+	errorText string
+}
+
+// end closes an execution whose terminal event is recorded: what it leaves
+// behind is withdrawn and its parent is told. A key of an execution that did
+// not complete is released, so that the same request may start anew.
+func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
+	tx.UpdateExecution(w)
+	w.Status, w.EndedAt, w.News, w.Disputed = how.status, tx.Now(), false, false
+	if w.IdempotencyKey != "" && how.status != flovyn.WorkflowCompleted {
+		tx.DropKey(flovyn.Key{Org: w.Org, Scope: flovyn.KeyWorkflow, Name: w.IdempotencyKey}, w.ID.UUID())
+		w.IdempotencyKey = ""
+	}
+	if !state.Idle() {
+		tx.CloseOwned(w.ID)
+	}
+	if w.Parent.IsZero() {
+		return nil
+	}
+	parent, err := tx.Execution(w.Org, w.Parent)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	if how.status == flovyn.WorkflowCompleted {
+		return e.Tell(tx, parent, history.ChildDone(w, how.output))
+	}
+	return e.Tell(tx, parent, history.ChildGaveUp(w, how.errorText))
+}
+
+// Cancel ends an execution and its open children as cancelled. No worker is
+// asked: what one still submits is ignored. Cancelling twice is no error;
+// cancelling what ended otherwise is Precondition.
+func (e *Engine) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, reason, requestedBy string) error {
+	touch := postgres.Touch{Histories: []flovyn.ExecutionID{id}, Parents: []flovyn.ExecutionID{id}}
+	return e.store.Do(ctx, touch, func(tx *postgres.Tx) error {
+		w, err := tx.Execution(org, id)
+		if err != nil {
+			return err
+		}
+		if w.Status.Terminal() && w.Status != flovyn.WorkflowCancelled {
+			return fault.New(fault.Precondition, "the workflow execution has ended (%s)", w.Status)
+		}
+		return e.cancelTree(tx, org, id, reason, requestedBy)
+	})
+}
+
+func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.ExecutionID, reason, requestedBy string) error {
+	w, err := tx.Execution(org, id)
+	if err != nil || w.Status.Terminal() {
+		return err
+	}
+	state, err := tx.State(w)
+	if err != nil {
+		return err
+	}
+	for _, child := range state.OpenChildren() {
+		if err := ignoreAbsent(e.cancelTree(tx, org, child, reason, requestedBy)); err != nil {
+			return err
+		}
+	}
+	if w.Status == flovyn.WorkflowPending {
+		tx.UnlistExecution(id)
+	}
+	for _, d := range []history.Draft{history.CancelRequested(reason, requestedBy), history.EndedCancelled(reason)} {
+		if err := tx.Append(w, d); err != nil {
+			return err
+		}
+	}
+	return e.end(tx, w, state, ending{status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason)})
+}
+
+// FireTimer tells an execution that its timer is due. A timer that was
+// withdrawn meanwhile, or that another server fired, is no error.
+func (e *Engine) FireTimer(ctx context.Context, timer flovyn.Timer) error {
+	id := flovyn.ExecutionID(timer.Owner)
+	touch := postgres.Touch{Executions: []flovyn.ExecutionID{id}, Timers: []flovyn.TimerKey{timer.TimerKey}}
+	err := e.store.Do(ctx, touch, func(tx *postgres.Tx) error {
+		pending, err := tx.TimerPending(timer.TimerKey)
+		if err != nil || !pending {
+			return err
+		}
+		tx.DropTimer(timer.TimerKey)
+		w, err := tx.Execution(timer.Org, id)
+		if err != nil {
+			return ignoreAbsent(err)
+		}
+		return e.Tell(tx, w, history.TimerRang(timer.Name))
+	})
+	if err != nil {
+		return fmt.Errorf("firing timer %q of execution %s: %w", timer.Name, id, err)
+	}
+	return nil
+}

@@ -1,0 +1,338 @@
+// Package task is what can be done with task executions: units of work outside
+// a workflow's deterministic code, or on their own.
+//
+// A task of a workflow that ends for good tells its workflow in the same
+// commit; until then it may be tried 1 + MaxRetries times. A result for a task
+// that no longer runs is ignored without an error, because the worker that
+// sends it can do nothing about it.
+package task
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/flovyn/flovyn-server/internal/engine"
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/wake"
+)
+
+// Tasks runs task executions. Methods are safe for concurrent use.
+type Tasks struct {
+	store  *postgres.Store
+	engine *engine.Engine
+	log    *slog.Logger
+}
+
+// New makes the use-cases of tasks.
+func New(store *postgres.Store, e *engine.Engine, log *slog.Logger) *Tasks {
+	return &Tasks{store: store, engine: e, log: log}
+}
+
+// SubmitRequest asks for a task on behalf of a client.
+type SubmitRequest struct {
+	Org flovyn.OrgID
+	// Workflow must be zero: the tasks of a workflow are scheduled by its code,
+	// in its history.
+	Workflow flovyn.ExecutionID
+	Kind     string
+	Input    []byte
+	// Queue defaults to flovyn.DefaultQueue.
+	Queue string
+	// MaxRetries of zero stands for flovyn.DefaultMaxRetries.
+	MaxRetries     int32
+	Timeout        time.Duration
+	Metadata       map[string]string
+	IdempotencyKey string
+	KeyTTL         time.Duration
+
+	metadata []byte
+}
+
+// SubmitResult names the task that a request created or found.
+type SubmitResult struct {
+	ID              flovyn.TaskID
+	KeyUsed, KeyNew bool
+}
+
+func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
+	if !req.Workflow.IsZero() {
+		return fault.InvalidField("workflow_execution_id", "must be empty: a workflow's tasks are scheduled by its own code")
+	}
+	if err := engine.CheckName("kind", req.Kind, true); err != nil {
+		return err
+	}
+	if err := engine.CheckName("queue", req.Queue, false); err != nil {
+		return err
+	}
+	if req.MaxRetries < 0 || req.MaxRetries > flovyn.MaxMaxRetries {
+		return fault.InvalidField("max_retries", "must be between 0 and %d", flovyn.MaxMaxRetries)
+	}
+	if req.Timeout < 0 || req.Timeout > flovyn.MaxDelay {
+		return fault.InvalidField("timeout_ms", "out of range")
+	}
+	if req.MaxRetries == 0 {
+		req.MaxRetries = flovyn.DefaultMaxRetries
+	}
+	if req.Queue == "" {
+		req.Queue = flovyn.DefaultQueue
+	}
+	if req.KeyTTL, err = engine.CheckKey("idempotency_key", req.IdempotencyKey, req.KeyTTL); err != nil {
+		return err
+	}
+	if req.metadata, err = engine.CheckMetadata(req.Metadata); err != nil {
+		return err
+	}
+	req.Input, err = history.Payload("input", req.Input, t.engine.MaxPayload())
+	return err
+}
+
+// Submit creates a standalone task, or finds the one that the idempotency key
+// stands for.
+func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, error) {
+	if err := t.checkSubmit(&req); err != nil {
+		return SubmitResult{}, err
+	}
+	fresh := flovyn.TaskID(flovyn.NewUUID())
+	keyed := req.IdempotencyKey != ""
+	key := flovyn.Key{Org: req.Org, Scope: flovyn.KeyTask, Name: req.IdempotencyKey}
+	var touch postgres.Touch
+	if keyed {
+		touch.Keys = []flovyn.Key{key}
+	}
+	var result SubmitResult
+	err := t.store.Do(ctx, touch, func(tx *postgres.Tx) error {
+		result = SubmitResult{ID: fresh, KeyUsed: keyed, KeyNew: keyed}
+		if keyed {
+			id, known, err := tx.KeyTarget(key)
+			if err != nil {
+				return err
+			}
+			if known {
+				result.ID, result.KeyNew = flovyn.TaskID(id), false
+				return nil
+			}
+			tx.SetKey(key, flovyn.KeyTarget{ID: fresh.UUID(), ExpiresAt: tx.Now().Add(req.KeyTTL)})
+		}
+		t.create(tx, fresh, &req)
+		return nil
+	})
+	return result, err
+}
+
+func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {
+	task := &flovyn.TaskExecution{
+		ID: id, Org: req.Org, Kind: req.Kind, Queue: req.Queue, Status: flovyn.TaskPending, MaxRetries: req.MaxRetries,
+		Timeout: req.Timeout, IdempotencyKey: req.IdempotencyKey, Metadata: req.metadata, CreatedAt: tx.Now(),
+	}
+	tx.InsertTask(task, req.Input)
+	if req.Timeout > 0 {
+		t.engine.SetTimer(tx, req.Org, deadline(task), req.Timeout)
+	}
+	t.engine.MakeTaskRunnable(tx, task, history.OrNull(req.Input))
+}
+
+// deadline is the timer of a task's timeout.
+func deadline(t *flovyn.TaskExecution) flovyn.TimerKey {
+	owner := t.Workflow.UUID()
+	if t.Standalone() {
+		owner = t.ID.UUID()
+	}
+	return flovyn.TimerKey{Owner: owner, Kind: flovyn.TimerTask, Name: t.ID.String()}
+}
+
+// Poll waits up to hold for a runnable task of a queue and claims it for the
+// poller. It returns nil when none came.
+func (t *Tasks) Poll(ctx context.Context, key wake.Key, p wake.Poller, hold time.Duration) (*flovyn.Assignment, error) {
+	return t.engine.PollTask(ctx, key, p, hold)
+}
+
+// Return undoes the claim of a task that reached nobody.
+func (t *Tasks) Return(ctx context.Context, a flovyn.Assignment) { t.engine.ReturnTask(ctx, a) }
+
+// change runs do on a task, together with the workflow it belongs to.
+func (t *Tasks) change(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, do func(*postgres.Tx, *flovyn.TaskExecution) error) error {
+	return t.store.Do(ctx, postgres.Touch{Tasks: []flovyn.TaskID{id}}, func(tx *postgres.Tx) error {
+		task, err := tx.Task(org, id)
+		if err != nil {
+			return err
+		}
+		return do(tx, task)
+	})
+}
+
+// Complete takes the result of a task.
+func (t *Tasks) Complete(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, output []byte) error {
+	output, err := history.Payload("output", output, t.engine.MaxPayload())
+	if err != nil {
+		return err
+	}
+	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
+		if task.Status != flovyn.TaskRunning {
+			return nil
+		}
+		if task.Standalone() {
+			tx.SetTaskOutput(task, output)
+		}
+		return t.end(tx, task, flovyn.TaskCompleted, "", history.TaskDone(task.ID, output))
+	})
+}
+
+// end closes a task and tells its workflow.
+func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.TaskStatus, errorText string, facts ...history.Draft) error {
+	if task.Status == flovyn.TaskPending {
+		tx.UnlistTask(task.ID)
+	}
+	task.Status, task.Error, task.EndedAt = status, errorText, tx.Now()
+	tx.UpdateTask(task)
+	if task.Timeout > 0 {
+		tx.DropTimer(deadline(task))
+	}
+	if task.Standalone() {
+		return nil
+	}
+	w, err := tx.Execution(task.Org, task.Workflow)
+	if err != nil {
+		return err
+	}
+	for _, fact := range facts {
+		if err := t.engine.Tell(tx, w, fact); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Fail takes the failure of an attempt: the task is tried again while it has
+// attempts left, and ends otherwise.
+func (t *Tasks) Fail(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, errorText string) error {
+	if len(errorText) > t.engine.MaxPayload() {
+		return fault.InvalidField("error", "longer than %d bytes", t.engine.MaxPayload())
+	}
+	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
+		if task.Status != flovyn.TaskRunning {
+			return nil
+		}
+		return t.failAttempt(tx, task, flovyn.AttemptFailed, errorText)
+	})
+}
+
+func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flovyn.AttemptStatus, errorText string) error {
+	if task.Attempt > task.MaxRetries {
+		return t.end(tx, task, flovyn.TaskFailed, errorText, history.TaskGaveUp(task.ID, errorText, task.Attempt))
+	}
+	tx.AddAttempt(flovyn.Attempt{
+		Task: task.ID, Org: task.Org, Number: task.Attempt, Status: how, Error: errorText,
+		WorkerID: task.WorkerID, StartedAt: task.ClaimedAt, EndedAt: tx.Now(),
+	})
+	task.Error = errorText
+	t.engine.MakeTaskRunnable(tx, task, nil)
+	return nil
+}
+
+// Cancel ends a task that waits or runs. Cancelling twice is no error;
+// cancelling what ended otherwise is Precondition.
+func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, reason string) error {
+	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
+		switch {
+		case task.Status == flovyn.TaskCancelled:
+			return nil
+		case task.Status.Terminal():
+			return fault.New(fault.Precondition, "the task has ended (%s)", task.Status)
+		}
+		text := "Task cancelled"
+		if reason != "" {
+			text += ": " + reason
+		}
+		return t.end(tx, task, flovyn.TaskCancelled, text,
+			history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
+	})
+}
+
+// Expire ends a task whose deadline has come, for good.
+func (t *Tasks) Expire(ctx context.Context, timer flovyn.Timer) error {
+	parsed, err := uuid.Parse(timer.Name)
+	if err != nil {
+		return fault.Bug("a timer names task %q", timer.Name)
+	}
+	id := flovyn.TaskID(parsed)
+	err = t.store.Do(ctx, postgres.Touch{Tasks: []flovyn.TaskID{id}}, func(tx *postgres.Tx) error {
+		tx.DropTimer(timer.TimerKey)
+		task, err := tx.Task(timer.Org, id)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil || task.Status.Terminal() {
+			return err
+		}
+		text := fmt.Sprintf("Task timed out after %s", task.Timeout)
+		return t.end(tx, task, flovyn.TaskFailed, text, history.TaskGaveUp(task.ID, text, task.Attempt))
+	})
+	if err != nil {
+		return fmt.Errorf("expiring task %s: %w", id, err)
+	}
+	return nil
+}
+
+// Reclaim takes a task back from a worker that gives no sign of life.
+func (t *Tasks) Reclaim(ctx context.Context, stale postgres.StaleTask) error {
+	err := t.change(ctx, stale.Org, stale.ID, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
+		if task.Status != flovyn.TaskRunning || !task.ClaimedAt.Equal(stale.ClaimedAt) {
+			return nil
+		}
+		t.log.Warn("taking back a task from a silent worker", "task", task.ID, "kind", task.Kind, "worker", task.WorkerID)
+		return t.failAttempt(tx, task, flovyn.AttemptLost, "the worker that ran the task fell silent")
+	})
+	if err != nil {
+		return fmt.Errorf("reclaiming task %s: %w", stale.ID, err)
+	}
+	return nil
+}
+
+// Heartbeat notes a sign of life of a running task; one that was cancelled or
+// has ended is Precondition, so that the worker can stop.
+func (t *Tasks) Heartbeat(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) error {
+	running, err := t.store.HeartbeatTask(ctx, org, id)
+	if err != nil || running {
+		return err
+	}
+	task, err := t.store.Task(ctx, org, id)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Precondition, "the task does not run (%s)", task.Status)
+}
+
+// ReportProgress stores how far a running task is. progress is a fraction, by
+// convention from 0 to 1. A task that has ended keeps what it had.
+func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, progress float64, details string) error {
+	if math.IsNaN(progress) || math.IsInf(progress, 0) {
+		return fault.InvalidField("progress", "not a finite number")
+	}
+	if len(details) > t.engine.MaxPayload() {
+		return fault.InvalidField("details", "longer than %d bytes", t.engine.MaxPayload())
+	}
+	running, err := t.store.SetTaskProgress(ctx, org, id, progress, details)
+	if err != nil || running {
+		return err
+	}
+	return t.exists(ctx, org, id)
+}
+
+func (t *Tasks) exists(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) error {
+	_, err := t.store.Task(ctx, org, id)
+	return err
+}
+
+// Locate returns the organization of a task. Only callers that no organization
+// binds may use it: while authentication is switched off.
+func (t *Tasks) Locate(ctx context.Context, id flovyn.TaskID) (flovyn.OrgID, error) {
+	return t.store.OrgOfTask(ctx, id)
+}

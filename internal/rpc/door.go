@@ -1,0 +1,94 @@
+// Package rpc is the door of the worker protocol: Connect handlers, reached as
+// gRPC, gRPC-Web and Connect, in binary and in JSON.
+//
+// # What happens to a call
+//
+//	HTTP middleware  who calls (package authn), before anything is decoded
+//	observe          one log record; a failure becomes a code of the wire
+//	recoverPanics    a panic becomes a failure
+//	guard            each message received is validated and authorized
+//	handler          reads identifiers, calls one deed, converts the answer
+//
+// The interceptors surround the whole call, so unary calls and streams of every
+// shape pass the same way. Which procedure needs which permission is said in
+// authz's table and nowhere here; a procedure that is not in it is denied.
+//
+// # Whose organization
+//
+// A request that names an organization must name the caller's: the policies
+// forbid any other, and the handler compares once more. A request that names
+// none is about the caller's own organization; what it identifies is looked up
+// there, so that something foreign is answered exactly as something absent.
+//
+// # Failures
+//
+// Package fault says what went wrong; errors.go alone knows codes. What is no
+// known fault is answered with a fixed sentence and an id under which the log
+// tells the rest.
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"buf.build/go/protovalidate"
+	connect "connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/grpcreflect/v2"
+
+	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/authz"
+	"github.com/flovyn/flovyn-server/internal/engine"
+	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/worker"
+)
+
+// Config says what stands behind the door.
+type Config struct {
+	Engine     *engine.Engine
+	Tasks      *task.Tasks
+	Workers    *worker.Registry
+	Authorizer authz.Authorizer
+	// Ready returns nil when the server can do its work; health checks ask it.
+	Ready func(ctx context.Context) error
+	// Stopping is closed when the server begins to stop. Streams that would
+	// otherwise stay open end then.
+	Stopping <-chan struct{}
+	Log      *slog.Logger
+}
+
+// door is what the handlers share.
+type door struct {
+	engine   *engine.Engine
+	tasks    *task.Tasks
+	workers  *worker.Registry
+	stopping <-chan struct{}
+	log      *slog.Logger
+}
+
+// New makes the server of all procedures. Transports other than HTTP may be put
+// before it: the interceptors are part of it.
+func New(cfg Config) (*connect.Server, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
+	}
+	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
+	d := door{engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, stopping: cfg.Stopping, log: cfg.Log}
+	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
+	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
+	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})
+	flovynv1connect.RegisterWorkerLifecycleHandler(server, workerLifecycle{d})
+	flovynv1connect.RegisterAgentDispatchHandler(server, agentDispatch{})
+	registerHealth(server, health{ready: cfg.Ready, stopping: cfg.Stopping})
+	grpcreflect.Register(server)
+	return server, nil
+}
+
+// Mount puts the procedures on a mux, at their paths. maxBytes bounds each
+// message, in both directions.
+func Mount(mux *http.ServeMux, server *connect.Server, maxBytes int) {
+	connecthttp.Mount(mux, server, connecthttp.WithReadMaxBytes(maxBytes), connecthttp.WithSendMaxBytes(maxBytes))
+}

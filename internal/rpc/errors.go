@@ -1,0 +1,74 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	connect "connectrpc.com/connect/v2"
+	"github.com/google/uuid"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
+)
+
+// codes is the one map from the kinds of failure to the codes of the wire.
+var codes = map[fault.Kind]connect.Code{
+	fault.Internal:        connect.CodeInternal,
+	fault.Invalid:         connect.CodeInvalidArgument,
+	fault.Unauthenticated: connect.CodeUnauthenticated,
+	fault.Denied:          connect.CodePermissionDenied,
+	fault.NotFound:        connect.CodeNotFound,
+	fault.Exists:          connect.CodeAlreadyExists,
+	fault.Conflict:        connect.CodeAborted,
+	fault.Precondition:    connect.CodeFailedPrecondition,
+	fault.Exhausted:       connect.CodeResourceExhausted,
+	fault.Unavailable:     connect.CodeUnavailable,
+	fault.Canceled:        connect.CodeCanceled,
+	fault.Unimplemented:   connect.CodeUnimplemented,
+}
+
+// CodeOf returns the code under which a failure travels.
+func CodeOf(err error) connect.Code { return wireError(err).Code() }
+
+// wireError turns any failure into the one that the client sees; the failure
+// itself stays behind as its cause, for the log.
+//
+// What is no known fault is internal: the client gets a fixed sentence and an
+// id, under which the log has the whole story.
+func wireError(err error) *connect.Error {
+	var known *fault.Error
+	var transport *connect.Error
+	switch {
+	case errors.As(err, &known) && known.Kind != fault.Internal:
+		return connect.NewError(codeOf(known.Kind), fault.Message(err)).WithCause(err)
+	case known == nil && errors.As(err, &transport) && !transport.IsRemote():
+		// Of the transport's own making: a message too long, or not decodable.
+		return transport
+	case known == nil && errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, "the request's deadline passed").WithCause(err)
+	case known == nil && errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, fault.Message(err)).WithCause(err)
+	default:
+		id := uuid.NewString()
+		return connect.Errorf(connect.CodeInternal, "internal error; the server's log has it under error_id %s", id).
+			WithCause(internalError{id: id, cause: err})
+	}
+}
+
+func codeOf(kind fault.Kind) connect.Code {
+	if code, ok := codes[kind]; ok {
+		return code
+	}
+	return connect.CodeInternal
+}
+
+// internalError is a failure that nobody foresaw, under the id that was given
+// to the client.
+type internalError struct {
+	id    string
+	cause error
+}
+
+func (e internalError) Error() string { return fmt.Sprintf("error_id %s: %v", e.id, e.cause) }
+
+func (e internalError) Unwrap() error { return e.cause }

@@ -225,6 +225,11 @@ func (t *Tasks) Fail(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, er
 }
 
 func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flovyn.AttemptStatus, errorText string) error {
+	if over, err := t.workflowOver(tx, task); err != nil {
+		return err
+	} else if over {
+		return t.end(tx, task, flovyn.TaskCancelled, "the workflow ended")
+	}
 	if task.Attempt > task.MaxRetries {
 		return t.end(tx, task, flovyn.TaskFailed, errorText, history.TaskGaveUp(task.ID, errorText, task.Attempt))
 	}
@@ -235,6 +240,18 @@ func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flo
 	task.Error = errorText
 	t.engine.MakeTaskRunnable(tx, task, nil)
 	return nil
+}
+
+// workflowOver reports whether nobody waits for the task's result any more.
+func (t *Tasks) workflowOver(tx *postgres.Tx, task *flovyn.TaskExecution) (bool, error) {
+	if task.Standalone() {
+		return false, nil
+	}
+	w, err := tx.Execution(task.Org, task.Workflow)
+	if err != nil {
+		return false, err
+	}
+	return w.Status.Terminal(), nil
 }
 
 // Cancel ends a task that waits or runs. Cancelling twice is no error;

@@ -53,8 +53,9 @@ verify: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## check generat
 published: $(BIN)/buf third_party/proto ## declare the protos as they are now published: later ones must be compatible
 	buf build proto --exclude-source-info -o proto/published.binpb
 
-bench: ## measure the engine against a server and database of its own
-	go run ./cmd/flovyn-bench
+bench: ## measure the engine and the policies; starts a durable database of its own
+	@tools/prepare-tests.sh
+	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
 
 ci: build test lint verify ## everything that must pass before a change is merged
 

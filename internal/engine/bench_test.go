@@ -32,7 +32,8 @@ func BenchmarkOneTask(b *testing.B) {
 }
 
 func benchmarkOneTask(b *testing.B, inFlight int) {
-	dir, err := os.MkdirTemp("/var/tmp", "flovyn-bench")
+	b.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "flovyn-bench") //nolint:usetesting // a private folder of root is closed to the database's user
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -101,7 +102,6 @@ func (r *oneTaskRun) run(n, inFlight int) {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			id := flovyn.ExecutionID{}
 			done := make(chan struct{})
 			started, err := r.engine.Start(r.b.Context(), engine.StartRequest{
 				Org: r.key.Org, Kind: "one", Input: []byte(`{"n":1}`),
@@ -110,11 +110,10 @@ func (r *oneTaskRun) run(n, inFlight int) {
 				r.b.Error(err)
 				return
 			}
-			id = started.ID
-			if _, over := r.results.LoadOrStore(id, done); !over {
+			if _, over := r.results.LoadOrStore(started.ID, done); !over {
 				<-done
 			}
-			r.results.Delete(id)
+			r.results.Delete(started.ID)
 		})
 	}
 	group.Wait()
@@ -163,6 +162,7 @@ func (r *oneTaskRun) taskWorker(ctx context.Context) {
 
 // counters reads how many commits, row writes and WAL bytes the database has seen.
 func counters(b *testing.B, dsn string) (c [3]int64) {
+	b.Helper()
 	conn, err := pgx.Connect(b.Context(), dsn)
 	if err != nil {
 		b.Fatal(err)

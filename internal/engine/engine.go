@@ -122,6 +122,7 @@ func (e *Engine) WakeAll() {
 // afterwards does something on its own time, which Close waits for.
 func (e *Engine) afterwards(what string, do func(ctx context.Context) error) {
 	e.later.Go(func() {
+		//nolint:forbidigo // the request that caused this has been answered
 		ctx, cancel := context.WithTimeout(context.Background(), afterwardsTimeout)
 		defer cancel()
 		if err := do(ctx); err != nil {

@@ -123,8 +123,7 @@ func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
 // Message returns the text a client may see: that of the *Error in the chain,
 // else a fixed sentence.
 func Message(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Message
 	}
 	if KindOf(err) == Canceled {

@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -129,7 +130,7 @@ func (s *State) apply(e Event) error {
 	case ChildWorkflowInitiated, ChildWorkflowStarted, ChildWorkflowCompleted, ChildWorkflowFailed, ChildWorkflowCancelled:
 		return s.applyChild(e.Type, d)
 	default:
-		return fmt.Errorf("unknown event type")
+		return errors.New("unknown event type")
 	}
 	return nil
 }

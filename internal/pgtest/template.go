@@ -21,7 +21,11 @@ var templates = struct {
 
 // migratedTemplate returns the name of a database that has all migrations.
 func migratedTemplate(ctx context.Context, admin string) (string, error) {
-	name := "flovyn_template_" + postgres.MigrationHash()
+	hash, err := postgres.MigrationHash()
+	if err != nil {
+		return "", err
+	}
+	name := "flovyn_template_" + hash
 	templates.Lock()
 	defer templates.Unlock()
 	err, known := templates.made[admin]

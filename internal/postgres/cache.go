@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 )
@@ -36,7 +38,7 @@ type cachedHistory struct {
 func (c *cachedHistory) snapshot() []history.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.events[:len(c.events):len(c.events)]
+	return slices.Clip(c.events)
 }
 
 // extend appends those events that come right after the known ones, and
@@ -64,7 +66,7 @@ type historyCache struct {
 	maxBytes int64
 }
 
-func newHistoryCache(maxBytes int64) *historyCache {
+func newHistoryCache(maxBytes int64) (*historyCache, error) {
 	c := &historyCache{maxBytes: maxBytes}
 	entries, err := lru.NewWithEvict(maxCachedHistories, func(_ flovyn.ExecutionID, h *cachedHistory) {
 		h.mu.Lock()
@@ -72,11 +74,11 @@ func newHistoryCache(maxBytes int64) *historyCache {
 		c.bytes.Add(-h.bytes)
 		h.bytes, h.evicted = 0, true
 	})
-	if err != nil { // only a size below one is refused
-		panic(err)
+	if err != nil {
+		return nil, fault.Bug("a cache of %d histories: %v", maxCachedHistories, err)
 	}
 	c.entries = entries
-	return c
+	return c, nil
 }
 
 // entry returns the cached history of an execution, made when absent.

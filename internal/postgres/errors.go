@@ -33,15 +33,13 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *fault.Error
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*fault.Error](err); known {
 		return err
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.Wrap(fault.NotFound, err, "not found")
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return translateState(pg, err)
 	}
 	if lostConnection(err) {

@@ -84,7 +84,7 @@ func migrationFiles() (fs.FS, error) {
 }
 
 // MigrationHash names the state of the schema: the same for the same files.
-func MigrationHash() string {
+func MigrationHash() (string, error) {
 	hash := sha256.New()
 	err := fs.WalkDir(sqlfiles.Migrations, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -95,8 +95,8 @@ func MigrationHash() string {
 		hash.Write(content)
 		return err
 	})
-	if err != nil { // the files are part of the program
-		panic(fmt.Errorf("hashing the migrations: %w", err))
+	if err != nil {
+		return "", fmt.Errorf("hashing the migrations: %w", err)
 	}
-	return hex.EncodeToString(hash.Sum(nil))[:16]
+	return hex.EncodeToString(hash.Sum(nil))[:16], nil
 }

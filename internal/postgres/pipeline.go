@@ -50,16 +50,19 @@ var errRecorded = errors.New("query recorded")
 
 type recorder struct{ batch *pgx.Batch }
 
+// Exec notes a query.
 func (r *recorder) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	r.batch.Queue(sql, args...)
 	return pgconn.CommandTag{}, nil
 }
 
+// Query notes a query.
 func (r *recorder) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
 	r.batch.Queue(sql, args...)
 	return nil, errRecorded
 }
 
+// QueryRow notes a query.
 func (r *recorder) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
 	r.batch.Queue(sql, args...)
 	return recordedRow{}
@@ -67,18 +70,22 @@ func (r *recorder) QueryRow(_ context.Context, sql string, args ...any) pgx.Row 
 
 type recordedRow struct{}
 
+// Scan has nothing to read.
 func (recordedRow) Scan(...any) error { return errRecorded }
 
 type replayer struct{ results pgx.BatchResults }
 
+// Exec reads the next answer.
 func (r replayer) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
 	return r.results.Exec()
 }
 
+// Query reads the next answer.
 func (r replayer) Query(context.Context, string, ...any) (pgx.Rows, error) {
 	return r.results.Query()
 }
 
+// QueryRow reads the next answer.
 func (r replayer) QueryRow(context.Context, string, ...any) pgx.Row {
 	return r.results.QueryRow()
 }

@@ -76,12 +76,12 @@ func (s *Store) lane(ctx context.Context) {
 	for {
 		select {
 		case first := <-s.queue:
-			s.commit(s.gather(first))
+			s.commit(context.WithoutCancel(ctx), s.gather(first))
 		case <-ctx.Done():
 			for {
 				select {
 				case first := <-s.queue:
-					s.commit(s.gather(first))
+					s.commit(context.WithoutCancel(ctx), s.gather(first))
 				default:
 					return
 				}
@@ -105,19 +105,19 @@ func (s *Store) gather(first *step) []*step {
 }
 
 // commit answers every member of the batch.
-func (s *Store) commit(batch []*step) {
+func (s *Store) commit(ctx context.Context, batch []*step) {
 	for len(batch) > 0 {
-		again, err := s.try(batch)
+		again, err := s.try(ctx, batch)
 		if err == nil {
 			batch = again
 			continue
 		}
 		if len(batch) == 1 {
-			s.commitAlone(batch[0], err)
+			s.commitAlone(ctx, batch[0], err)
 			return
 		}
 		for _, st := range batch {
-			s.commitAlone(st, nil)
+			s.commitAlone(ctx, st, nil)
 		}
 		return
 	}
@@ -125,7 +125,7 @@ func (s *Store) commit(batch []*step) {
 
 // commitAlone runs one step until it is answered. err is the failure of a
 // first try, if there was one.
-func (s *Store) commitAlone(st *step, err error) {
+func (s *Store) commitAlone(ctx context.Context, st *step, err error) {
 	for tries := 0; ; tries++ {
 		if err != nil && (tries >= maxTries || !mayRetry(err)) {
 			st.done <- translate(err)
@@ -135,9 +135,9 @@ func (s *Store) commitAlone(st *step, err error) {
 			s.pause(tries)
 		}
 		var again []*step
-		again, err = s.try([]*step{st})
+		again, err = s.try(ctx, []*step{st})
 		for err == nil && len(again) > 0 {
-			again, err = s.try(again)
+			again, err = s.try(ctx, again)
 		}
 		if err == nil {
 			return
@@ -158,8 +158,8 @@ func (s *Store) pause(tries int) {
 // try runs one group commit. It answers the members whose outcome is known and
 // returns those that must run again because they need more rows. On an error
 // no member was answered and nothing was committed.
-func (s *Store) try(batch []*step) (again []*step, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+func (s *Store) try(ctx context.Context, batch []*step) (again []*step, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -46,19 +46,23 @@ type Store struct {
 // Open connects to the database, which must be migrated, and starts the group
 // commit. Close releases everything.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	pool, err := openPool(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.HistoryCacheBytes == 0 {
 		cfg.HistoryCacheBytes = 64 << 20
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cache, err := newHistoryCache(cfg.HistoryCacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := openPool(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		pool: pool, q: pgq.New(), log: cfg.Logger, cache: newHistoryCache(cfg.HistoryCacheBytes),
+		pool: pool, q: pgq.New(), log: cfg.Logger, cache: cache,
 		queue: make(chan *step, maxBatch), stop: stop, closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 	for range lanes {

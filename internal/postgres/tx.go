@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,7 +71,7 @@ func (tx *Tx) Execution(org flovyn.OrgID, id flovyn.ExecutionID) (*flovyn.Workfl
 		case !found:
 			return nil, fault.New(fault.NotFound, "workflow execution %s not found", id)
 		}
-		e = ptr(*loaded)
+		e = new(*loaded)
 		tx.executions[id] = e
 	}
 	if e.Org != org {
@@ -78,8 +79,6 @@ func (tx *Tx) Execution(org flovyn.OrgID, id flovyn.ExecutionID) (*flovyn.Workfl
 	}
 	return e, nil
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // ExecutionTaken reports whether any execution, of whatever organization, has
 // the id.
@@ -108,7 +107,7 @@ func (tx *Tx) Task(org flovyn.OrgID, id flovyn.TaskID) (*flovyn.TaskExecution, e
 		case !found:
 			return nil, fault.New(fault.NotFound, "task execution %s not found", id)
 		}
-		t = ptr(*loaded)
+		t = new(*loaded)
 		tx.tasks[id] = t
 	}
 	if t.Org != org {
@@ -143,7 +142,7 @@ func (tx *Tx) Promise(org flovyn.OrgID, id flovyn.PromiseID) (*flovyn.Promise, e
 		case !found:
 			return nil, fault.New(fault.NotFound, "promise %s not found", id)
 		}
-		p = ptr(*loaded)
+		p = new(*loaded)
 		tx.promises[id] = p
 	}
 	if p.Org != org {
@@ -270,9 +269,7 @@ func (tx *Tx) accept() {
 			delete(w.timers, key)
 		}
 	}
-	for key, target := range tx.keys {
-		w.keys[key] = target
-	}
+	maps.Copy(w.keys, tx.keys)
 	w.out.merge(tx.out)
 	w.onCommit = append(w.onCommit, tx.onCommit...)
 	w.onRollback = append(w.onRollback, tx.onRollback...)

@@ -51,6 +51,8 @@ type Config struct {
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
 	Authorizer authz.Authorizer
+	// Reflection answers tools that ask for the protocol.
+	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
 	Ready func(ctx context.Context) error
 	// Stopping is closed when the server begins to stop. Streams that would
@@ -83,7 +85,9 @@ func New(cfg Config) (*connect.Server, error) {
 	flovynv1connect.RegisterWorkerLifecycleHandler(server, workerLifecycle{d})
 	flovynv1connect.RegisterAgentDispatchHandler(server, agentDispatch{})
 	registerHealth(server, health{ready: cfg.Ready, stopping: cfg.Stopping})
-	grpcreflect.Register(server)
+	if cfg.Reflection {
+		grpcreflect.Register(server)
+	}
 	return server, nil
 }
 

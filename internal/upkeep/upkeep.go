@@ -30,7 +30,10 @@ const (
 	timerInterval = 2 * time.Second
 	// backlogInterval is how late a lost hint may make a poller.
 	backlogInterval = 5 * time.Second
-	reclaimInterval = 5 * time.Second
+	// reclaimInterval and silenceInterval are how often all open work is looked
+	// through for workers that went away.
+	reclaimInterval = 15 * time.Second
+	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
 	keysInterval    = 5 * time.Minute
 	monthsInterval  = 6 * time.Hour
@@ -76,7 +79,7 @@ func New(cfg Config) *Upkeep {
 	u.parts = []loop.Part{
 		u.timers,
 		loop.New("activations", reclaimInterval, reclaimInterval/5, u.ReclaimActivations, cfg.Logger),
-		loop.New("tasks", reclaimInterval, reclaimInterval/5, u.ReclaimTasks, cfg.Logger),
+		loop.New("tasks", silenceInterval, silenceInterval/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),

@@ -41,12 +41,12 @@ var (
 )
 
 // builtin is the authorizer under test, with what it logs.
-func builtin(t testing.TB) (*Cedar, *bytes.Buffer) {
-	t.Helper()
+func builtin(tb testing.TB) (*Cedar, *bytes.Buffer) {
+	tb.Helper()
 	var logged bytes.Buffer
 	c, err := NewCedar(CedarConfig{Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c, &logged
 }

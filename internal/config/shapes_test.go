@@ -1,0 +1,227 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/flovyn/flovyn-server/internal/caller"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+)
+
+// cmp would be shown redacted secrets; compare what is behind them.
+var deeply = cmp.Options{
+	cmpopts.IgnoreUnexported(Config{}),
+	cmp.Transformer("reveal", func(s Secret) string { return string(s) }),
+}
+
+func orgID(text string) flovyn.OrgID { return flovyn.OrgID(uuid.MustParse(text)) }
+
+func load(t *testing.T, file string, environ ...string) *Config {
+	t.Helper()
+	cfg, err := Load(filepath.Join("testdata", file), environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// unbuilt returns the authenticators that are refused, as door:name, with the
+// line where they are written.
+func unbuilt(t *testing.T, cfg *Config) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := cfg.Buildable()
+	if err == nil {
+		return found
+	}
+	pattern := regexp.MustCompile(`^testdata/\S+?:(\d+): auth\.endpoints\.(http|grpc)\.authenticators: authenticator "(\w+)" cannot be built`)
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		m := pattern.FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("%q names no authenticator with its place", line)
+		}
+		found[m[2]+":"+m[3]] = m[1]
+	}
+	return found
+}
+
+// Every file of the guide, of the development set-up and of the SDKs' tests
+// makes sense; and what it asks for that is not built yet is refused by name.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	acme := orgID("550e8400-e29b-41d4-a716-446655440000")
+	test := orgID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+	docs := []string{"/_/health", "/api/docs", "/api/docs/openapi.json"}
+	harness := func(c *Config) {
+		c.Database.URL = "postgres://flovyn:flovyn@postgres:5432/flovyn"
+		c.NATS = NATS{Enabled: true, URL: "nats://nats:4222"}
+		c.Orgs = []Org{{ID: test, Name: "Test Org", Slug: "test-org", Tier: "FREE"}}
+		c.Auth.StaticAPIKey.Keys = []StaticKey{
+			{"flovyn_sk_test_0123456789abcdef", test, caller.User, "api:test", caller.Admin},
+			{"flovyn_wk_test_0123456789abcdef", test, caller.Worker, "worker:test", ""},
+		}
+		c.Auth.Endpoints.HTTP.Authenticators = []string{"static_api_key"}
+		c.Auth.Endpoints.GRPC.Authenticators = []string{"static_api_key"}
+	}
+	for file, test := range map[string]struct {
+		want    func(*Config)
+		unbuilt map[string]string
+	}{
+		"guide-selfhosted.toml": {
+			want: func(c *Config) {
+				c.Database.URL = "postgres://flovyn:password@localhost:5432/flovyn"
+				c.Orgs = []Org{{ID: acme, Name: "Acme Corp", Slug: "acme", Tier: "FREE"}}
+				c.Auth.BetterAuthJWT = JWT{
+					JWKSURI: "https://app.acme.com/.well-known/jwks.json", Issuer: "https://app.acme.com", Audience: "flovyn-server",
+				}
+				c.Auth.BetterAuth.ValidationURL = "https://app.acme.com/api/auth/validate-key"
+				c.Auth.Endpoints.HTTP.Authenticators = []string{"better_auth_jwt", "better_auth_api_key", "static_api_key"}
+				c.Auth.Endpoints.HTTP.ExcludePaths = docs
+				c.Auth.Endpoints.GRPC.Authenticators = []string{"better_auth_api_key", "worker_token", "static_api_key"}
+			},
+			unbuilt: map[string]string{
+				"http:better_auth_jwt": "34", "http:better_auth_api_key": "34",
+				"grpc:better_auth_api_key": "40", "grpc:worker_token": "40",
+			},
+		},
+		"guide-saas.toml": {
+			want: func(c *Config) {
+				c.Database.URL = "postgres://flovyn:password@db.internal:5432/flovyn"
+				c.Auth.BetterAuthJWT = JWT{
+					JWKSURI: "https://app.flovyn.ai/.well-known/jwks.json", Issuer: "https://app.flovyn.ai", Audience: "flovyn-server",
+				}
+				c.Auth.BetterAuth.ValidationURL = "https://app.flovyn.ai/api/auth/validate-key"
+				c.Auth.Endpoints.HTTP.Authenticators = []string{"better_auth_jwt", "better_auth_api_key"}
+				c.Auth.Endpoints.HTTP.ExcludePaths = docs
+				c.Auth.Endpoints.GRPC.Authenticators = []string{"better_auth_api_key", "worker_token"}
+			},
+			unbuilt: map[string]string{
+				"http:better_auth_jwt": "35", "http:better_auth_api_key": "35",
+				"grpc:better_auth_api_key": "41", "grpc:worker_token": "41",
+			},
+		},
+		"dev-selfhosted.toml": {
+			want: func(c *Config) {
+				c.Database.URL = "postgres://flovyn:flovyn@localhost:5435/flovyn"
+				c.NATS = NATS{Enabled: true, URL: "nats://localhost:4222"}
+				c.OTel.Enabled, c.Metrics.Enabled = true, true
+				c.Orgs = []Org{{ID: acme, Name: "Development", Slug: "dev", Tier: "FREE"}}
+				c.Auth.JWT.SkipVerification = true
+				c.Auth.BetterAuth.ValidationURL = "http://localhost:3000/api/auth/validate-key"
+				c.Auth.BetterAuthJWT = JWT{JWKSURI: "http://localhost:3000/.well-known/jwks.json", Audience: "flovyn-server"}
+				c.Auth.StaticAPIKey.Keys = []StaticKey{
+					{"flovyn_sk_dev_admin", acme, caller.User, "admin", caller.Owner},
+					{"fwt_dev_worker", acme, caller.Worker, "worker:dev", ""},
+				}
+				chain := []string{"static_api_key", "better_auth_jwt", "better_auth_api_key"}
+				c.Auth.Endpoints.HTTP.Authenticators, c.Auth.Endpoints.GRPC.Authenticators = chain, chain
+				c.Auth.Endpoints.HTTP.ExcludePaths = docs
+			},
+			unbuilt: map[string]string{
+				"http:better_auth_jwt": "54", "http:better_auth_api_key": "54",
+				"grpc:better_auth_jwt": "59", "grpc:better_auth_api_key": "59",
+			},
+		},
+		"dev-saas.toml": {
+			want: func(c *Config) {
+				c.Database.URL = "postgres://flovyn:flovyn@localhost:5435/flovyn"
+				c.NATS = NATS{Enabled: true, URL: "nats://localhost:4222"}
+				c.Metrics.Enabled = true
+				c.Auth.JWT.SkipVerification = true
+				c.Auth.BetterAuth.ValidationURL = "http://localhost:3000/api/auth/validate-key"
+				c.Auth.BetterAuthJWT = JWT{
+					JWKSURI: "http://localhost:3000/.well-known/jwks.json", Issuer: "http://localhost:3000", Audience: "flovyn-server",
+				}
+				c.Auth.OrgResolver = OrgResolver{CacheTTL: 300 * time.Second, AutoCreate: true}
+				chain := []string{"better_auth_jwt", "better_auth_api_key"}
+				c.Auth.Endpoints.HTTP.Authenticators, c.Auth.Endpoints.GRPC.Authenticators = chain, chain
+				c.Auth.Endpoints.HTTP.ExcludePaths = docs
+			},
+			unbuilt: map[string]string{
+				"http:better_auth_jwt": "45", "http:better_auth_api_key": "45",
+				"grpc:better_auth_jwt": "50", "grpc:better_auth_api_key": "50",
+			},
+		},
+		"sdk-harness-nested.toml": {want: harness, unbuilt: map[string]string{}},
+		"sdk-harness-flat.toml":   {want: harness, unbuilt: map[string]string{}},
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			want := Default()
+			test.want(want)
+			got := load(t, file)
+			if diff := cmp.Diff(want, got, deeply); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(test.unbuilt, unbuilt(t, got)); diff != "" {
+				t.Errorf("refused: %s", diff)
+			}
+		})
+	}
+}
+
+// The setting of one authenticator must never become that of another.
+func TestGenericJWTDoesNotLeak(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, "dev-selfhosted.toml", "AUTH__BETTER_AUTH__JWT__ISSUER=http://localhost:3000")
+	if cfg.Auth.BetterAuthJWT.SkipVerification || !cfg.Auth.JWT.SkipVerification {
+		t.Error("auth.jwt and auth.better_auth.jwt are mixed up")
+	}
+	if cfg.Auth.BetterAuthJWT.Issuer != "http://localhost:3000" {
+		t.Errorf("issuer %q", cfg.Auth.BetterAuthJWT.Issuer)
+	}
+}
+
+func TestWarningsOfShapes(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string][]string{
+		"guide-saas.toml":         nil,
+		"sdk-harness-nested.toml": nil,
+		"guide-selfhosted.toml": {
+			"auth.endpoints.grpc.authenticators lists static_api_key, and there are no keys",
+			"auth.endpoints.http.authenticators lists static_api_key, and there are no keys",
+		},
+		"dev-selfhosted.toml": {
+			"auth.jwt.skip_verification is true: whoever writes a token is believed",
+			"auth.static_api_key.keys[1] is shorter than 16 characters and can be guessed",
+		},
+	} {
+		if diff := cmp.Diff(want, load(t, file).Warnings()); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+	}
+}
+
+func TestSwitchedOffIsLoudAndBuildable(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, "guide-selfhosted.toml", "AUTH__ENABLED=false")
+	if err := cfg.Buildable(); err != nil {
+		t.Error(err)
+	}
+	if warnings := cfg.Warnings(); len(warnings) != 1 || !strings.Contains(warnings[0], "auth.enabled is false") {
+		t.Errorf("warnings %q", warnings)
+	}
+}
+
+func TestClosedDoorNeedsNoChain(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, "guide-selfhosted.toml", "AUTH__ENDPOINTS__GRPC__ENABLED=false", "AUTH__ENDPOINTS__GRPC__AUTHENTICATORS=[]",
+		"AUTH__ENDPOINTS__HTTP__AUTHENTICATORS=static_api_key", "AUTH__ENDPOINTS__HTTP__AUTHORIZER=none")
+	if err := cfg.Buildable(); err != nil {
+		t.Error(err)
+	}
+	if got := cfg.Auth.Endpoints.HTTP.AuthorizerKind(); got != AuthorizerNoop {
+		t.Errorf("authorizer %q", got)
+	}
+	if warnings := strings.Join(cfg.Warnings(), "\n"); !strings.Contains(warnings, "auth.endpoints.http.authorizer is none") ||
+		strings.Contains(warnings, "grpc") {
+		t.Errorf("warnings %q", warnings)
+	}
+}

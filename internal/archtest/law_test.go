@@ -84,6 +84,7 @@ var places = []place{
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
 
 	// The server's main starts the example workflow in `dev --demo`; the
@@ -175,7 +176,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -1,0 +1,40 @@
+// Flovyn is the command line of Flovyn.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when the program is linked.
+var version = "dev"
+
+func main() {
+	os.Exit(program(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// program runs the program and returns its exit code: 2 when it was asked for
+// something senseless.
+func program(args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use: "flovyn", Short: "Talk to a Flovyn server", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(stdout, "flovyn", version)
+			return err
+		},
+	})
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.Execute(); err != nil {
+		fmt.Fprintln(stderr, "flovyn:", err)
+		return 2
+	}
+	return 0
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+
+	connectcors "connectrpc.com/cors"
+	"github.com/google/uuid"
+	"github.com/rs/cors"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/rpc"
+	"github.com/flovyn/flovyn-server/internal/telemetry"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// outermost is what every request passes first, whoever sends it: it gets an
+// id, a panic becomes an answer, browsers learn which pages may call, and the
+// body is bounded.
+func (s *Server) outermost(next http.Handler) http.Handler {
+	return identified(s.recovered(s.crossOrigin(s.bounded(next))))
+}
+
+// identified gives each request an id: the client's, if it sent a sensible one.
+// The response and all log records carry it.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !sensible(id) {
+			id = uuid.NewString()
+		}
+		w.Header().Set(requestIDHeader, id)
+		next.ServeHTTP(w, r.WithContext(telemetry.WithRequestID(r.Context(), id)))
+	})
+}
+
+// sensible accepts ids that cannot forge a log record or a header.
+func sensible(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if c <= ' ' || c > '~' || c == '"' {
+			return false
+		}
+	}
+	return true
+}
+
+// recovered answers a request whose handler panics. Calls of procedures have
+// their own, which knows the protocol.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			failure := recover()
+			if failure == nil {
+				return
+			}
+			if err, ok := failure.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(failure) // how net/http is told to drop a connection
+			}
+			err := fmt.Errorf("panic: %v\n%s", failure, debug.Stack())
+			s.log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+			rpc.WriteError(w, err)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// crossOrigin lets pages of the configured origins call. Credentials travel in
+// a header that a page sets itself, so cookies stay out of it.
+func (s *Server) crossOrigin(next http.Handler) http.Handler {
+	if len(s.cfg.Server.CORSOrigins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: s.cfg.Server.CORSOrigins,
+		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodPut, http.MethodPatch, http.MethodDelete),
+		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(), []string{"Authorization", "Last-Event-ID", requestIDHeader}),
+		ExposedHeaders: append(connectcors.ExposedHeaders(), requestIDHeader),
+		MaxAge:         7200,
+	}).Handler(next)
+}
+
+// bounded limits the body of a request. Messages have a limit of their own;
+// this one is for what surrounds them, and for streams of several.
+func (s *Server) bounded(next http.Handler) http.Handler {
+	return http.MaxBytesHandler(next, 2*int64(s.cfg.Server.MaxMessageBytes))
+}
+
+// notFound answers paths that lead nowhere.
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	rpc.WriteError(w, fault.New(fault.NotFound, "not found"))
+}

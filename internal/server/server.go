@@ -1,0 +1,259 @@
+// Package server assembles the program. This file is the whole of it, in the
+// order in which things depend on each other; nothing else in the tree calls
+// the constructors of more than two packages.
+//
+// # Start
+//
+// New builds everything and has no effect but on the database: the schema is
+// brought up to date, and the configured organizations are written before any
+// request can ask for them. Start opens the ports, makes sure that they refuse
+// strangers, starts what runs in the background, and only then serves.
+//
+// # Stop
+//
+// Shutdown goes the other way:
+//
+//	readiness turns to 503, streams that stay open end
+//	polls return empty-handed
+//	listeners close, requests in flight finish within the deadline
+//	background loops and the bus end
+//	what the engine still does on its own time ends
+//	the store closes
+//
+// Requests come before loops, because a request in flight may set a timer or
+// wake a poller; the store is last, because everything else needs it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	connect "connectrpc.com/connect/v2"
+
+	"github.com/flovyn/flovyn-server/internal/config"
+	"github.com/flovyn/flovyn-server/internal/engine"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/loop"
+	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/rpc"
+	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/upkeep"
+	"github.com/flovyn/flovyn-server/internal/wake"
+	"github.com/flovyn/flovyn-server/internal/worker"
+)
+
+// Options is what the program knows and an operator does not configure.
+type Options struct {
+	// Log receives everything; nil discards it.
+	Log *slog.Logger
+	// Version is the program's version, as health reports it.
+	Version string
+}
+
+// Server is an assembled server.
+type Server struct {
+	cfg     *config.Config
+	version string
+	log     *slog.Logger
+
+	store   *postgres.Store
+	engine  *engine.Engine
+	tasks   *task.Tasks
+	workers *worker.Registry
+	bus     *wake.Bus
+	loops   *loop.Group
+	rpc     *connect.Server
+	handler http.Handler // everything that is served, behind the doors
+	doors   []*door
+
+	// stopping is closed when the server begins to stop.
+	stopping  chan struct{}
+	stopOnce  sync.Once
+	stopErr   error
+	listeners []*listener
+	serving   sync.WaitGroup
+	failed    chan error
+}
+
+// Run serves until ctx ends, and then stops within the configured time.
+func Run(ctx context.Context, cfg *config.Config, options Options) error {
+	s, err := New(ctx, cfg, options)
+	if err != nil {
+		return err
+	}
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+		s.log.InfoContext(ctx, "stopping", "timeout", cfg.Server.ShutdownTimeout)
+	case failure = <-s.failed:
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout)
+	defer cancel()
+	return errors.Join(failure, s.Shutdown(stopCtx))
+}
+
+// New assembles a server. After an error nothing is left behind.
+func New(ctx context.Context, cfg *config.Config, options Options) (*Server, error) {
+	if err := errors.Join(cfg.Check(), cfg.Buildable()); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, version: options.Version, log: options.Log, stopping: make(chan struct{}), failed: make(chan error, 4),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, warning := range cfg.Warnings() {
+		s.log.ErrorContext(ctx, "dangerous configuration", "warning", warning)
+	}
+	if err := s.openStore(ctx); err != nil {
+		return nil, err
+	}
+	s.assembleDeeds()
+	if err := s.assembleDoors(ctx); err != nil {
+		s.engine.ClosePolls()
+		s.engine.Close()
+		s.store.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openStore migrates and opens the database, and writes the configured
+// organizations.
+func (s *Server) openStore(ctx context.Context) error {
+	url := string(s.cfg.Database.URL)
+	if err := postgres.Migrate(ctx, url); err != nil {
+		return err
+	}
+	store, err := postgres.Open(ctx, postgres.Config{
+		URL: url, MaxConnections: int32(s.cfg.Database.MaxConnections), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	orgs := make([]flovyn.Organization, len(s.cfg.Orgs))
+	for i, o := range s.cfg.Orgs {
+		orgs[i] = flovyn.Organization{ID: o.ID, Slug: o.Slug, Name: o.Name, Tier: o.Tier, Region: o.Region}
+	}
+	if err := store.UpsertOrganizations(ctx, orgs); err != nil {
+		store.Close()
+		return fmt.Errorf("writing the configured organizations: %w", err)
+	}
+	s.store = store
+	return nil
+}
+
+// assembleDeeds makes the use-cases and what runs in the background.
+func (s *Server) assembleDeeds() {
+	s.bus = wake.NewBus(s.store, s.log, s.receiveHint, s.hintsMissed)
+	var background *upkeep.Upkeep // needs the engine, which tells it of timers
+	s.engine = engine.New(engine.Config{
+		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
+		TimerSet: func(in time.Duration) { background.TimerSet(in) },
+	})
+	s.tasks = task.New(s.store, s.engine, s.log)
+	s.workers = worker.New(worker.Config{
+		Store: s.store, MaxHold: s.cfg.Engine.PollMaxHold, Logger: s.log,
+		Publish: func(org flovyn.OrgID) { s.bus.Publish(wake.HintWorker, wake.Key{Org: org}) },
+	})
+	background = upkeep.New(upkeep.Config{
+		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
+		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
+	})
+	s.loops = loop.NewGroup("background", background.Parts()...)
+}
+
+// receiveHint looks at what another server did.
+func (s *Server) receiveHint(hint wake.Hint) {
+	if hint.Class == wake.HintWorker {
+		s.workers.Forget(hint.Org)
+		return
+	}
+	s.engine.Wake(flovyn.Class(hint.Class), wake.Key{Org: hint.Org, Queue: hint.Name})
+}
+
+// hintsMissed looks at everything that another server may have done.
+func (s *Server) hintsMissed() {
+	s.workers.ForgetAll()
+	s.engine.WakeAll()
+}
+
+// assembleDoors makes what clients reach, and the doors in front of it.
+func (s *Server) assembleDoors(ctx context.Context) error {
+	protections, err := s.protections(ctx)
+	if err != nil {
+		return err
+	}
+	s.rpc, err = rpc.New(rpc.Config{
+		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections, Reflection: s.cfg.Server.Reflection,
+		Ready: s.Ready, Stopping: s.stopping, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	rpc.Mount(mux, s.rpc, s.cfg.Server.MaxMessageBytes)
+	s.mountProbes(mux)
+	mux.HandleFunc("/", notFound)
+	s.handler = mux
+	s.doors = s.openDoors(protections)
+	return nil
+}
+
+// Start opens the ports and serves. After an error the server is stopped.
+func (s *Server) Start(ctx context.Context) error {
+	if err := s.start(ctx); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Server.ShutdownTimeout)
+		defer cancel()
+		return errors.Join(err, s.Shutdown(stopCtx))
+	}
+	return nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	if err := s.selfTest(ctx); err != nil {
+		return err
+	}
+	s.bus.Start(ctx)
+	if err := s.loops.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("starting background work: %w", err)
+	}
+	for _, l := range s.listeners {
+		s.serving.Go(func() { s.serve(l) })
+		s.log.InfoContext(ctx, "listening", "door", l.name, "address", l.Addr().String(), "tls", l.tls)
+	}
+	return nil
+}
+
+// Shutdown stops the server, in the order that the package describes, within the
+// time that ctx allows. It may be called more than once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		close(s.stopping)
+		s.engine.ClosePolls()
+		s.stopErr = s.closeListeners(ctx)
+		s.serving.Wait()
+		s.loops.Stop()
+		s.bus.Stop()
+		s.engine.Close()
+		s.store.Close()
+		s.log.InfoContext(ctx, "stopped")
+	})
+	return s.stopErr
+}
+
+// Failed returns a channel that tells when a listener breaks down.
+func (s *Server) Failed() <-chan error { return s.failed }

@@ -1,0 +1,49 @@
+package devserver
+
+import (
+	"net"
+
+	"github.com/google/uuid"
+
+	"github.com/flovyn/flovyn-server/internal/authn/statickey"
+	"github.com/flovyn/flovyn-server/internal/caller"
+	"github.com/flovyn/flovyn-server/internal/config"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+)
+
+// The dev organization and its keys. They are public knowledge: SDK examples and
+// their documentation name them.
+const (
+	// OrgSlug is the organization's name in URLs.
+	OrgSlug = "dev"
+	// UserKey is the key of the user admin, an OWNER.
+	UserKey = "flovyn_sk_dev_admin"
+	// WorkerKey is the key of workers.
+	WorkerKey = "fwt_dev_worker"
+)
+
+// OrgID is the dev organization's id.
+var OrgID = flovyn.OrgID(uuid.MustParse("550e8400-e29b-41d4-a716-446655440000"))
+
+// configure writes the configuration that an operator would have written.
+func configure(cfg Config, databaseURL string) *config.Config {
+	c := config.Default()
+	c.Database.URL = config.Secret(databaseURL)
+	c.Server.Host, c.Server.HTTPPort, c.Server.GRPCPort = cfg.Host, cfg.HTTPPort, cfg.GRPCPort
+	// Pages that a developer serves from this machine, from whatever port.
+	c.Server.CORSOrigins = []string{"http://localhost", "http://localhost:*", "http://127.0.0.1", "http://127.0.0.1:*"}
+	c.Orgs = []config.Org{{ID: OrgID, Slug: OrgSlug, Name: "Dev", Tier: "FREE"}}
+	c.Auth.StaticAPIKey.Keys = []config.StaticKey{
+		{Key: UserKey, OrgID: OrgID, PrincipalType: caller.User, PrincipalID: "admin", Role: caller.Owner},
+		{Key: WorkerKey, OrgID: OrgID, PrincipalType: caller.Worker, PrincipalID: "worker:dev"},
+	}
+	c.Auth.Endpoints.HTTP.Authenticators = []string{statickey.Name}
+	c.Auth.Endpoints.GRPC.Authenticators = []string{statickey.Name}
+	return c
+}
+
+// loopback reports whether only this machine can reach an address to listen on.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

@@ -73,7 +73,7 @@ const (
 type Board[T any] struct {
 	source Source[T]
 	log    *slog.Logger
-	ctx    context.Context //nolint:containedctx // ends the pumps at Close
+	ctx    context.Context //nolint:containedctx // ends what waits at Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
@@ -379,7 +379,9 @@ func (b *Board[T]) claimOnce(key Key) bool {
 	for i, w := range group {
 		workers[i] = w.poller.Worker
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, claimTimeout)
+	// Close does not interrupt a claim: it might commit all the same, and what it
+	// took would belong to nobody.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), claimTimeout)
 	defer cancel()
 	items, err := b.source.Claim(ctx, key, group[0].poller.Kinds, workers)
 	if err != nil && b.ctx.Err() == nil {

@@ -66,13 +66,22 @@ func (c *checker) server() {
 		c.fail("server.tls_cert_file", "a certificate needs server.tls_key_file, and the other way round")
 	}
 	for i, value := range c.Server.CORSOrigins {
-		u, err := url.Parse(value)
-		if value != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != value) {
+		if !isOrigin(value) {
 			c.fail(fmt.Sprintf("server.cors_origins[%d]", i), `want "*" or an origin such as https://app.example.com, without a path`)
 		}
 	}
 	c.lasts("server.shutdown_timeout_secs", c.Server.ShutdownTimeout)
 	c.between("server.max_message_bytes", c.Server.MaxMessageBytes, 64<<10, 1<<30)
+}
+
+// isOrigin accepts a web origin, one with a star for its port, and the star that
+// is all origins.
+func isOrigin(value string) bool {
+	exact := strings.TrimSuffix(value, ":*")
+	u, err := url.Parse(exact)
+	return value == "*" ||
+		(err == nil && u.Hostname() != "" && (u.Scheme == "http" || u.Scheme == "https") && u.Scheme+"://"+u.Host == exact &&
+			(exact == value || u.Port() == ""))
 }
 
 // slugPattern is the form of an organization's name in URLs.

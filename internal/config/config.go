@@ -87,7 +87,8 @@ type Server struct {
 	// TLSKeyFile belongs to TLSCertFile.
 	TLSKeyFile string `toml:"tls_key_file"`
 	// CORSOrigins are the web origins whose pages may call the HTTP port, such as
-	// "https://app.example.com"; "*" is any. Default: none.
+	// "https://app.example.com"; "*" is any, and "http://localhost:*" has any
+	// port. Default: none.
 	CORSOrigins []string `toml:"cors_origins"`
 	// ShutdownTimeout bounds how long requests in flight may take when the
 	// server stops. Default 30 s.

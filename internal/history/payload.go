@@ -80,6 +80,10 @@ func appendEscaped(buf []byte, s string) []byte {
 	return append(buf, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...)
 }
 
+// maxDepth bounds the nesting of payloads. Readers have limits of their own, and
+// a value just inside of one is outside once it stands in an event.
+const maxDepth = 1000
+
 // Payload checks a value that came from outside and returns it without
 // surrounding white space. Empty stands for null. The bytes must be one JSON
 // value in UTF-8, at most limit bytes long; field names it in the error.
@@ -95,8 +99,30 @@ func Payload(field string, value []byte, limit int) ([]byte, error) {
 		}
 	case !utf8.Valid(value) || !json.Valid(value):
 		return nil, fault.InvalidField(field, "not a valid JSON value in UTF-8")
+	case depth(value) > maxDepth:
+		return nil, fault.InvalidField(field, "nested deeper than %d levels", maxDepth)
 	}
 	return value, nil
+}
+
+// depth returns how deep valid JSON is nested.
+func depth(value []byte) int {
+	level, deepest, quoted := 0, 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '[' || c == '{':
+			level++
+			deepest = max(deepest, level)
+		case c == ']' || c == '}':
+			level--
+		}
+	}
+	return deepest
 }
 
 // OrNull returns value, or the JSON null when it is empty.

@@ -58,7 +58,11 @@ func (s *State) Submit(commands []Command, status Status) (*Outcome, error) {
 	if s.Ended != "" {
 		return nil, fault.New(fault.Precondition, "the workflow execution has already ended")
 	}
-	sub := &submission{state: s, out: &Outcome{}, base: s.LastSeq, resend: s.isResend(commands)}
+	sub := &submission{state: s, out: &Outcome{}, base: s.LastSeq}
+	if s.isResend(commands) {
+		sub.keys = map[string]bool{}
+		sub.operations, sub.promises, sub.stateChanges = s.operations, s.promiseNames, s.stateChanges
+	}
 	for _, c := range commands {
 		if err := sub.add(c); err != nil {
 			return nil, err
@@ -88,12 +92,15 @@ func (s *State) isResend(commands []Command) bool {
 }
 
 type submission struct {
-	state  *State
-	out    *Outcome
-	base   flovyn.Seq // the last event before this submission
-	resend bool
-	// How many commands without identity came so far, to match a resend.
-	promises, operations, stateChanges int
+	state *State
+	out   *Outcome
+	base  flovyn.Seq // the last event before this submission
+	// What the history had before this submission of what commands carry no
+	// identity for, less what a resend has matched so far.
+	operations, promises []string
+	stateChanges         []stateChange
+	// keys are those of the workflow's state as the matched changes left them.
+	keys map[string]bool
 }
 
 // record numbers a draft and folds it in.
@@ -114,9 +121,6 @@ func (sub *submission) add(c Command) error {
 	case SetState:
 		return sub.addStateChange(stateSet(c), c.Key)
 	case ClearState:
-		if _, ok := s.values[c.Key]; !ok && !sub.resend {
-			return nil // native cores send it again on every replay
-		}
 		return sub.addStateChange(stateCleared(c.Key), c.Key)
 	case ScheduleTask:
 		if _, known := s.tasks[c.ID]; known {
@@ -190,21 +194,25 @@ func (sub *submission) finish(status Status) error {
 }
 
 func (sub *submission) addOperation(c RecordOperation) error {
-	i := sub.operations
-	sub.operations++
-	if sub.resend && i < len(sub.state.operations) && sub.state.operations[i] == c.Name {
+	if known := sub.operations; len(known) > 0 && known[0] == c.Name {
+		sub.operations = known[1:]
 		return nil
 	}
 	return sub.record(operationDone(c))
 }
 
+// addStateChange drops a change that the history has, and the removal of what
+// is not there: native cores send that again on every replay.
 func (sub *submission) addStateChange(d Draft, key string) error {
-	i := sub.stateChanges
-	sub.stateChanges++
-	if known := sub.state.stateChanges; sub.resend && i < len(known) && known[i] == (stateChange{d.Type, key}) {
+	if known := sub.stateChanges; len(known) > 0 && known[0] == (stateChange{d.Type, key}) {
+		sub.stateChanges, sub.keys[key] = known[1:], d.Type == StateSet
 		return nil
 	}
-	if _, ok := sub.state.values[key]; d.Type == StateCleared && !ok {
+	_, present := sub.state.values[key]
+	if len(sub.stateChanges) > 0 {
+		present = sub.keys[key] // at this point of the code, not at the end of the history
+	}
+	if d.Type == StateCleared && !present {
 		return nil
 	}
 	return sub.record(d)
@@ -214,9 +222,8 @@ func (sub *submission) addStateChange(d Draft, key string) error {
 // command, an unsettled promise of that name from an earlier submission is
 // taken for the one meant.
 func (sub *submission) addPromise(c CreatePromise) error {
-	i := sub.promises
-	sub.promises++
-	if names := sub.state.promiseNames; sub.resend && i < len(names) && names[i] == c.Name {
+	if known := sub.promises; len(known) > 0 && known[0] == c.Name {
+		sub.promises = known[1:]
 		return nil
 	}
 	for _, p := range sub.state.promises {

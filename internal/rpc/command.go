@@ -176,9 +176,13 @@ func (r *commandReader) startTimer(c *flovynv1.StartTimerCommand) history.Comman
 	return history.StartTimer{ID: c.GetTimerId(), After: r.millis("duration_ms", max(c.GetDurationMs(), 0))}
 }
 
+// cancelChild accepts a child that is named by its id or by its name alone.
 func (r *commandReader) cancelChild(c *flovynv1.RequestCancelChildWorkflowCommand) history.Command {
-	id := r.uuid("child_workflow_execution_id", c.GetChildWorkflowExecutionId())
-	return history.CancelChild{ID: flovyn.ExecutionID(id), Name: c.GetChildExecutionName(), Reason: c.GetReason()}
+	command := history.CancelChild{Name: c.GetChildExecutionName(), Reason: c.GetReason()}
+	if id := c.GetChildWorkflowExecutionId(); id != "" {
+		command.ID = flovyn.ExecutionID(r.uuid("child_workflow_execution_id", id))
+	}
+	return command
 }
 
 func (r *commandReader) payload(name string, value []byte) []byte {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	connect "connectrpc.com/connect/v2"
@@ -24,12 +23,14 @@ func observe(log *slog.Logger) connect.ServerInterceptor {
 			begin := time.Now()
 			err := next(ctx, spec, stream)
 			if err == nil {
-				log.LogAttrs(ctx, levelOf(spec, 0), "call", record(ctx, spec, begin, "ok")...)
+				if log.Enabled(ctx, levelOf(0)) {
+					log.LogAttrs(ctx, levelOf(0), "call", record(ctx, spec, begin, "ok")...)
+				}
 				return nil
 			}
 			wire := wireError(err)
 			attrs := append(record(ctx, spec, begin, wire.Code().String()), slog.String("error", causeOf(wire)))
-			log.LogAttrs(ctx, levelOf(spec, wire.Code()), "call", attrs...)
+			log.LogAttrs(ctx, levelOf(wire.Code()), "call", attrs...)
 			return wire
 		}
 	}
@@ -56,16 +57,11 @@ func causeOf(wire *connect.Error) string {
 	return wire.Message()
 }
 
-// levelOf says how loud a call's record is. Polls and health checks come all the
-// time, and clients go away all the time.
-func levelOf(spec connect.Spec, code connect.Code) slog.Level {
+// levelOf says how loud a call's record is. Calls succeed thousands of times a
+// second, and clients go away all the time.
+func levelOf(code connect.Code) slog.Level {
 	switch code {
-	case 0:
-		if isRoutine(spec.Procedure) {
-			return slog.LevelDebug
-		}
-		return slog.LevelInfo
-	case connect.CodeCanceled:
+	case 0, connect.CodeCanceled:
 		return slog.LevelDebug
 	case connect.CodeInternal, connect.CodeUnknown, connect.CodeDataLoss:
 		return slog.LevelError
@@ -74,11 +70,6 @@ func levelOf(spec connect.Spec, code connect.Code) slog.Level {
 	default:
 		return slog.LevelInfo
 	}
-}
-
-func isRoutine(procedure string) bool {
-	_, method, _ := strings.Cut(procedure[1:], "/")
-	return strings.HasPrefix(method, "Poll") || strings.HasPrefix(procedure, "/grpc.health.")
 }
 
 // recoverPanics turns a panic into a failure, so that one request fails and the

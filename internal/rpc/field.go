@@ -52,6 +52,9 @@ func parseOrg(text string) (flovyn.OrgID, error) {
 	return flovyn.OrgID(id), err
 }
 
+// uuidLength is the length of a UUID in its canonical form.
+const uuidLength = 36
+
 // parseUUID accepts the one canonical form, and not the nil UUID, which SDKs
 // make of what they cannot parse.
 func parseUUID(field, text string) (uuid.UUID, error) {
@@ -59,7 +62,7 @@ func parseUUID(field, text string) (uuid.UUID, error) {
 		return uuid.Nil, fault.InvalidField(field, "is required")
 	}
 	id, err := uuid.Parse(text)
-	if err != nil || len(text) != len("00000000-0000-0000-0000-000000000000") {
+	if err != nil || len(text) != uuidLength {
 		return uuid.Nil, fault.InvalidField(field, "is not a UUID")
 	}
 	if id == uuid.Nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	connect "connectrpc.com/connect/v2"
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
@@ -142,6 +143,9 @@ func (h workflowDispatch) RejectPromise(ctx context.Context, req *flovynv1.Rejec
 func (d door) promise(ctx context.Context, ref string) (flovyn.OrgID, error) {
 	if err := required("promise_id", ref); err != nil {
 		return flovyn.OrgID{}, err
+	}
+	if _, err := uuid.Parse(ref); err == nil && len(ref) != uuidLength {
+		return flovyn.OrgID{}, fault.InvalidField("promise_id", "is not a UUID in its usual form")
 	}
 	return own(ctx, func() (flovyn.OrgID, error) { return d.engine.LocatePromise(ctx, ref) })
 }

@@ -24,7 +24,7 @@ dev: build ## run a server with its own database and an example workflow
 	bin/flovyn-server dev --demo
 
 demo: build ## run the example workflow once, from start to end, and stop
-	bin/flovyn-server dev --demo --exit-when-done
+	bin/flovyn-server dev --demo --exit-when-done --temporary --http-port 0 --grpc-port 0
 
 test: ## run every test, with the race detector; needs only Go
 	@tools/prepare-tests.sh

@@ -107,3 +107,27 @@ func TestDocumentationOfLimits(t *testing.T) {
 		}
 	}
 }
+
+// The example in the README loads, can be built, and is as safe as it looks.
+func TestReadmeExample(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(readme), "```toml\n")
+	example, _, closed := strings.Cut(example, "```\n")
+	if !found || !closed {
+		t.Fatal("there is no example in the README")
+	}
+	cfg, err := loadText(t, example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Buildable(); err != nil {
+		t.Error(err)
+	}
+	if warnings := cfg.Warnings(); len(warnings) > 0 {
+		t.Errorf("it is dangerous: %q", warnings)
+	}
+}

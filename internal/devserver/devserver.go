@@ -55,8 +55,12 @@ type Config struct {
 	// NoDownload makes it an error that no PostgreSQL is installed, instead of
 	// downloading it.
 	NoDownload bool
-	// Logger is told what happens; nil discards it.
+	// Logger is told what becomes of the database and of the ports, and warned of
+	// dangers; nil discards it.
 	Logger *slog.Logger
+	// ServerLogger is told what the server does, call by call; the default is
+	// Logger.
+	ServerLogger *slog.Logger
 	// Version is the program's version, as health reports it.
 	Version string
 }
@@ -66,6 +70,7 @@ func (cfg *Config) fillDefaults() {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.ServerLogger = cmp.Or(cfg.ServerLogger, cfg.Logger)
 }
 
 func (cfg *Config) check() error {
@@ -114,7 +119,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 // serve assembles the server and starts it on the reserved ports.
 func serve(ctx context.Context, cfg Config, db *database, reserved ports) (*server.Server, error) {
-	srv, err := server.New(ctx, configure(cfg, db.url), server.Options{Log: cfg.Logger, Version: cfg.Version})
+	srv, err := server.New(ctx, configure(cfg, db.url), server.Options{Log: cfg.ServerLogger, Version: cfg.Version})
 	if err != nil {
 		return nil, fmt.Errorf("assembling the server: %w", err)
 	}

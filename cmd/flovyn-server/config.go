@@ -11,7 +11,10 @@ import (
 )
 
 func (i *invocation) configCommand() *cobra.Command {
-	group := &cobra.Command{Use: "config", Short: "Look at the configuration", Args: cobra.NoArgs}
+	group := &cobra.Command{
+		Use: "config", Short: "Look at the configuration", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	group.AddCommand(&cobra.Command{
 		Use: "check", Short: "Check the configuration and print who gets in where", Args: cobra.NoArgs,
 		Long: "Check reads the configuration as serving would, reports every mistake with its place,\n" +

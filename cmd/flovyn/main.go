@@ -21,6 +21,7 @@ func main() {
 func program(args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use: "flovyn", Short: "Talk to a Flovyn server", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,

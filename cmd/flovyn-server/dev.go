@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/flovyn/flovyn-server/internal/devserver"
+	"github.com/flovyn/flovyn-server/internal/telemetry"
+)
+
+// devStopTimeout bounds how long requests in flight may take when a dev server
+// stops: somebody is waiting for the prompt.
+const devStopTimeout = 5 * time.Second
+
+// devRun is one run of the dev command.
+type devRun struct {
+	*invocation
+	cfg          devserver.Config
+	demo         bool
+	exitWhenDone bool
+}
+
+func (i *invocation) devCommand() *cobra.Command {
+	d := &devRun{invocation: i}
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Run a server for development, with a database of its own", Args: cobra.NoArgs,
+		Long: "Dev runs the whole server on this machine, without any configuration: with a private\n" +
+			"PostgreSQL whose data is there again at the next start, an organization, and two keys.\n\n" +
+			"PostgreSQL 15 or newer is looked for on PATH and in the usual places, and downloaded\n" +
+			"once if there is none. The keys are public knowledge, so only this machine can reach\n" +
+			"the server unless --host says otherwise.",
+		Example: "  flovyn-server dev --demo",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := d.prepare(cmd.Flags()); err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	d.declare(cmd.Flags())
+	return cmd
+}
+
+func (d *devRun) declare(flags *pflag.FlagSet) {
+	flags.StringVar(&d.cfg.Host, "host", devserver.DefaultHost, "address to listen on")
+	flags.IntVar(&d.cfg.HTTPPort, "http-port", devserver.DefaultHTTPPort, "HTTP port; 0 picks a free one")
+	flags.IntVar(&d.cfg.GRPCPort, "grpc-port", devserver.DefaultGRPCPort, "gRPC port; 0 picks a free one")
+	flags.StringVar(&d.cfg.DatabaseURL, "database-url", "", "PostgreSQL database to use instead of a private one (default: DATABASE_URL)")
+	flags.StringVar(&d.cfg.DataDir, "data-dir", "", "where the private database keeps its data (default: "+devserver.DefaultDataDir()+")")
+	flags.BoolVar(&d.cfg.Temporary, "temporary", false, "throw the data away in the end")
+	flags.BoolVar(&d.cfg.NoDownload, "no-download", false, "fail if no PostgreSQL is installed, instead of downloading it")
+	flags.BoolVar(&d.demo, "demo", false, "run the example worker and one of its workflows")
+	flags.BoolVar(&d.exitWhenDone, "exit-when-done", false, "with --demo: stop when the workflow has ended")
+}
+
+// prepare makes sense of the flags.
+func (d *devRun) prepare(flags *pflag.FlagSet) error {
+	if d.configFile != "" {
+		return errors.New("dev takes no configuration file: run flovyn-server without a command to use one")
+	}
+	if d.exitWhenDone && !d.demo {
+		return errors.New("--exit-when-done is about the workflow of --demo, which is not given")
+	}
+	// What is said on the command line is more than what the environment says.
+	if !flags.Changed("data-dir") && !d.cfg.Temporary && !flags.Changed("database-url") {
+		d.cfg.DatabaseURL = d.variable("DATABASE_URL")
+	}
+	d.cfg.Version = version
+	return d.openLogs(flags)
+}
+
+// openLogs makes the loggers. They write for people, and of the server only what
+// is wrong, unless the command line asks for something else.
+func (d *devRun) openLogs(flags *pflag.FlagSet) (err error) {
+	format, level := telemetry.Text, "warn"
+	if flags.Changed("log-format") {
+		format = telemetry.Format(d.logFormat)
+	}
+	if flags.Changed("log-level") {
+		level = d.logLevel
+	}
+	if d.cfg.Logger, err = telemetry.NewLogger(d.stderr, format, d.logLevel); err != nil {
+		return err
+	}
+	d.cfg.ServerLogger, err = telemetry.NewLogger(d.stderr, format, level)
+	return err
+}
+
+// variable returns a variable of the environment, or nothing.
+func (i *invocation) variable(name string) string {
+	for _, entry := range i.environ {
+		if value, found := strings.CutPrefix(entry, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// run serves until it is told to stop. A second signal kills it; its database
+// notices and ends too.
+func (d *devRun) run(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	s, err := devserver.Start(ctx, d.cfg)
+	if err != nil {
+		return failed(err)
+	}
+	introduce(d.stdout, s)
+	err = s.Wait(ctx)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), devStopTimeout)
+	defer cancel()
+	return failed(errors.Join(err, s.Stop(stopCtx)))
+}

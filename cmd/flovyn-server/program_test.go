@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/flovyn/flovyn-server/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+const settings = `
+[server]
+host = "127.0.0.1"
+http_port = 0
+grpc_port = 0
+[[orgs]]
+id = "550e8400-e29b-41d4-a716-446655440000"
+name = "Acme"
+slug = "acme"
+[[auth.static_api_key.keys]]
+key = "flovyn_sk_hunter2hunter2"
+org_id = "550e8400-e29b-41d4-a716-446655440000"
+principal_id = "admin"
+role = "ADMIN"
+[auth.endpoints.http]
+authenticators = ["static_api_key"]
+exclude_paths = ["/api/docs"]
+[auth.endpoints.grpc]
+authenticators = ["static_api_key"]
+authorizer = "org_scope"
+`
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run runs the program to its end.
+func run(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = program(t.Context(), args, environ, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	if code, out, _ := run(t, nil, "version"); code != 0 || out != "flovyn-server dev\n" {
+		t.Errorf("%d %q", code, out)
+	}
+}
+
+// What cannot make sense ends with 2, says why on stderr, and tells no secret.
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	url := "DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn"
+	for name, test := range map[string]struct {
+		environ []string
+		args    []string
+		want    string
+	}{
+		"an unknown command":    {nil, []string{"destroy"}, "destroy"},
+		"an unknown subcommand": {nil, []string{"config", "destroy"}, "destroy"},
+		"an unknown flag":       {nil, []string{"--fast"}, "--fast"},
+		"no configuration":      {nil, nil, "database.url"},
+		"no such file":          {nil, []string{"--config", "/does/not/exist.toml"}, "/does/not/exist.toml"},
+		"no such file, by name": {[]string{"CONFIG_FILE=/does/not/exist.toml"}, []string{"migrate"}, "/does/not/exist.toml"},
+		"an unknown setting":    {[]string{url}, []string{"config", "check", "--config", configFile(t, settings+"\n[server.tls]\nx = 1\n")}, "server.tls"},
+		"a log level":           {[]string{url}, []string{"--log-level", "loud"}, "loud"},
+		"an authenticator": {
+			[]string{url}, []string{"config", "check", "--config", configFile(t, strings.ReplaceAll(settings, `["static_api_key"]`, `["magic"]`))}, "magic",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, stderr := run(t, test.environ, test.args...)
+			if code != exitUsage || !strings.Contains(stderr, test.want) || out != "" || strings.Contains(stderr, "hunter2") {
+				t.Errorf("%d\nstdout: %s\nstderr: %s", code, out, stderr)
+			}
+		})
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	t.Parallel()
+	environ := []string{"DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn", "CONFIG_FILE=" + configFile(t, settings)}
+	code, out, stderr := run(t, environ, "config", "check")
+	if code != 0 || stderr != "" {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	for _, want := range []string{"http door", "authenticators: static_api_key", "authorizer:     org_scope", "/api/docs", "is valid"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "hunter2") {
+		t.Errorf("a secret in\n%s", out)
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	environ := []string{"DATABASE_URL=" + pgtest.NewEmpty(t), "CONFIG_FILE=" + configFile(t, settings)}
+	for range 2 { // the second time there is nothing to do
+		if code, out, stderr := run(t, environ, "migrate"); code != 0 || !strings.Contains(out, "up to date") {
+			t.Fatalf("%d %s %s", code, out, stderr)
+		}
+	}
+	environ[0] = "DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn"
+	if code, _, stderr := run(t, environ, "migrate"); code != exitFailure || strings.Contains(stderr, "hunter2") {
+		t.Errorf("without a database: %d %s", code, stderr)
+	}
+}
+
+// The program serves on an empty database until it is told to stop.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	environ := []string{"DATABASE_URL=" + pgtest.NewEmpty(t), "CONFIG_FILE=" + configFile(t, settings)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	logs, w := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		defer w.Close()
+		code <- program(ctx, []string{"--log-format", "text"}, environ, io.Discard, w)
+	}()
+	address := regexp.MustCompile(`door=http address=(\S+)`)
+	var seen bytes.Buffer
+	buffer := make([]byte, 4096)
+	for !address.Match(seen.Bytes()) {
+		n, err := logs.Read(buffer)
+		if err != nil {
+			t.Fatalf("it ended: %s", seen.String())
+		}
+		seen.Write(buffer[:n])
+	}
+	go func() { _, _ = io.Copy(io.Discard, logs) }()
+	url := "http://" + string(address.FindSubmatch(seen.Bytes())[1]) + "/_/health"
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(body), `"version":"dev"`) {
+		t.Errorf("%s, %v", body, err)
+	}
+	cancel()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d", got)
+	}
+}

@@ -80,8 +80,12 @@ func New(cfg Config) *Engine {
 		cfg.TimerSet = func(time.Duration) {}
 	}
 	e := &Engine{store: cfg.Store, cfg: cfg, log: cfg.Logger}
-	e.workflows = wake.NewBoard(wake.Source[flovyn.Activation]{Claim: e.claim, Return: e.Return}, cfg.Logger)
-	e.tasks = wake.NewBoard(wake.Source[flovyn.Assignment]{Claim: e.claimTasks, Return: e.ReturnTask}, cfg.Logger)
+	e.workflows = wake.NewBoard(wake.Source[flovyn.Activation]{
+		Claim: e.claim, Return: e.Return, Worker: func(a flovyn.Activation) string { return a.Execution.WorkerID },
+	}, cfg.Logger)
+	e.tasks = wake.NewBoard(wake.Source[flovyn.Assignment]{
+		Claim: e.claimTasks, Return: e.ReturnTask, Worker: func(a flovyn.Assignment) string { return a.Task.WorkerID },
+	}, cfg.Logger)
 	return e
 }
 

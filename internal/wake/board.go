@@ -50,9 +50,11 @@ func (p Poller) signature() string {
 
 // Source is where a board gets work from, and gives it back to.
 type Source[T any] struct {
-	// Claim takes up to len(workers) items off the backlog, in order one for
-	// each worker. Fewer mean that there are no more.
+	// Claim takes up to len(workers) items off the backlog, one for each worker,
+	// the first ones first. Fewer mean that there are no more.
 	Claim func(ctx context.Context, key Key, kinds, workers []string) ([]T, error)
+	// Worker says for which of the workers an item was claimed.
+	Worker func(item T) string
 	// Return undoes the claim of an item whose poller went away.
 	Return func(ctx context.Context, item T)
 }
@@ -75,9 +77,12 @@ type Board[T any] struct {
 	log    *slog.Logger
 	ctx    context.Context //nolint:containedctx // ends what waits at Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// busy counts what runs on the board's own time; quiet is when nothing does.
+	// A wait group would not do: something may begin while somebody waits.
+	busy   int
+	quiet  *sync.Cond
 	queues map[Key]*queue[T]
 	closed bool
 	swept  time.Time
@@ -98,20 +103,26 @@ type waiterState uint8
 const (
 	waiting  waiterState = iota
 	reserved             // off the list, an item may come
-	gone                 // the poller left while reserved
+	served               // an item was handed over
+	gone                 // the poller left
 )
 
 type waiter[T any] struct {
 	poller Poller
-	state  waiterState // guarded by the board
-	result chan T      // receives at most one item
-	freed  chan struct{}
+	state  waiterState // guarded by the board, as is expired
+	// expired tells that the hold was over while the poller was reserved: it
+	// does not wait on.
+	expired bool
+	result  chan T // receives at most one item
+	freed   chan struct{}
 }
 
 // NewBoard makes a board. Close ends it.
 func NewBoard[T any](source Source[T], log *slog.Logger) *Board[T] {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Board[T]{source: source, log: log, ctx: ctx, cancel: cancel, queues: map[Key]*queue[T]{}}
+	b := &Board[T]{source: source, log: log, ctx: ctx, cancel: cancel, queues: map[Key]*queue[T]{}}
+	b.quiet = sync.NewCond(&b.mu)
+	return b
 }
 
 // Close sends every poller away empty-handed and waits for claims under way.
@@ -132,7 +143,29 @@ func (b *Board[T]) Close() {
 }
 
 // Drain waits until what is being claimed or given back is settled.
-func (b *Board[T]) Drain() { b.work.Wait() }
+func (b *Board[T]) Drain() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.busy > 0 {
+		b.quiet.Wait()
+	}
+}
+
+// spawn does something on the board's own time, which Drain waits for. The lock
+// is held.
+func (b *Board[T]) spawn(do func()) {
+	b.busy++
+	go func() {
+		defer func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.busy--; b.busy == 0 {
+				b.quiet.Broadcast()
+			}
+		}()
+		do()
+	}()
+}
 
 func (b *Board[T]) queue(key Key) *queue[T] {
 	now := time.Now()
@@ -220,6 +253,7 @@ func (b *Board[T]) withdraw(key Key, w *waiter[T]) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.state != waiting {
+		w.expired = true
 		return false
 	}
 	w.state = gone
@@ -234,8 +268,8 @@ func (b *Board[T]) leave(key Key, w *waiter[T]) {
 		return
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	w.state = gone
-	b.mu.Unlock()
 	select {
 	case item := <-w.result:
 		b.giveBack(item)
@@ -243,9 +277,9 @@ func (b *Board[T]) leave(key Key, w *waiter[T]) {
 	}
 }
 
-// giveBack undoes the claim of an item that reached nobody.
+// giveBack undoes the claim of an item that reached nobody. The lock is held.
 func (b *Board[T]) giveBack(item T) {
-	b.work.Go(func() {
+	b.spawn(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
 		defer cancel()
 		b.source.Return(ctx, item)
@@ -289,6 +323,7 @@ func (s Slot[T]) Deliver(item T) {
 		s.board.giveBack(item)
 		return
 	}
+	s.w.state = served
 	s.w.result <- item
 }
 
@@ -299,21 +334,28 @@ func (s Slot[T]) Release() {
 	s.board.requeue(s.key, []*waiter[T]{s.w})
 }
 
+// requeue lets pollers wait on that were reserved and got nothing. A wake-up may
+// have found none of them waiting, so that the backlog may have to be looked at.
 func (b *Board[T]) requeue(key Key, ws []*waiter[T]) {
 	q := b.queue(key)
 	var back []*waiter[T]
+	look := false
 	for _, w := range ws {
 		switch {
-		case w.state == gone:
-		case b.closed:
+		case w.state != reserved:
+		case b.closed || w.expired:
 			w.state = gone
 			close(w.freed)
 		default:
 			w.state = waiting
 			back = append(back, w)
+			look = look || !q.drained[w.poller.signature()]
 		}
 	}
 	q.waiting = append(back, q.waiting...)
+	if look {
+		b.pump(key, q)
+	}
 }
 
 // Wake says that the backlog of a queue may have grown.
@@ -362,7 +404,7 @@ func (b *Board[T]) pump(key Key, q *queue[T]) {
 		return
 	}
 	q.pumping = true
-	b.work.Go(func() {
+	b.spawn(func() {
 		for b.claimOnce(key) {
 		}
 	})
@@ -421,15 +463,18 @@ func (b *Board[T]) settle(key Key, group []*waiter[T], items []T, drained bool, 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queue(key)
-	for i, item := range items {
-		if group[i].state == gone {
+	for _, item := range items {
+		worker := b.source.Worker(item)
+		i := slices.IndexFunc(group, func(w *waiter[T]) bool { return w.state == reserved && w.poller.Worker == worker })
+		if i < 0 {
 			b.giveBack(item)
 			continue
 		}
+		group[i].state = served
 		group[i].result <- item
 	}
 	if drained && q.wakes == wakes {
 		q.drained[group[0].poller.signature()] = true
 	}
-	b.requeue(key, group[len(items):])
+	b.requeue(key, group)
 }

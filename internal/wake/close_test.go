@@ -23,6 +23,7 @@ func TestCloseLetsAClaimFinish(t *testing.T) {
 			failed = ctx.Err()
 			return []string{"item"}, failed
 		},
+		Worker: func(string) string { return "w" },
 		Return: func(context.Context, string) { t.Error("the item was given back although its poller waited") },
 	}, slog.New(slog.DiscardHandler))
 

@@ -100,7 +100,7 @@ var places = []place{
 	{name: "profile", floor: tower},
 	{name: "cli", floor: tower, also: []string{"cli/*", "client", "deviceflow", "profile"}},
 	{name: "cli/*", floor: tower, also: []string{"cli/*", "client", "deviceflow", "profile"}},
-	{name: "examples/*", floor: tower, also: []string{"client", "client/flow"}},
+	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
 
 	// These hold nothing but tests.

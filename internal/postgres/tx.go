@@ -59,6 +59,31 @@ func (tx *Tx) need(more Touch) error {
 	return fault.New(fault.Conflict, "too many concurrent changes, try again")
 }
 
+// Preload asks for everything that is not loaded yet at once, where looking at
+// one after the other would run the step again for each.
+func (tx *Tx) Preload(all Touch) error {
+	var missing Touch
+	for _, id := range all.Executions {
+		if !tx.w.touched.executions.has(id) {
+			missing.Executions = append(missing.Executions, id)
+		}
+	}
+	for _, id := range all.Histories {
+		if !tx.w.touched.histories.has(id) && !tx.inserted(id) {
+			missing.Histories = append(missing.Histories, id)
+		}
+	}
+	if len(missing.Executions)+len(missing.Histories) == 0 {
+		return nil
+	}
+	return tx.need(missing)
+}
+
+// inserted reports whether this commit creates the execution.
+func (tx *Tx) inserted(id flovyn.ExecutionID) bool {
+	return tx.out.newExecutions.has(id) || tx.w.out.newExecutions.has(id)
+}
+
 // Execution returns a workflow execution of the organization, to be changed and
 // given back to UpdateExecution. An absent and a foreign one are NotFound alike.
 func (tx *Tx) Execution(org flovyn.OrgID, id flovyn.ExecutionID) (*flovyn.WorkflowExecution, error) {

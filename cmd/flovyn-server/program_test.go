@@ -47,8 +47,8 @@ func configFile(t *testing.T, text string) string {
 	return path
 }
 
-// run runs the program to its end.
-func run(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+// invoke runs the program to its end.
+func invoke(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = program(t.Context(), args, environ, &out, &errs)
@@ -57,7 +57,7 @@ func run(t *testing.T, environ []string, args ...string) (code int, stdout, stde
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	if code, out, _ := run(t, nil, "version"); code != 0 || out != "flovyn-server dev\n" {
+	if code, out, _ := invoke(t, nil, "version"); code != 0 || out != "flovyn-server dev\n" {
 		t.Errorf("%d %q", code, out)
 	}
 }
@@ -85,7 +85,7 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, out, stderr := run(t, test.environ, test.args...)
+			code, out, stderr := invoke(t, test.environ, test.args...)
 			if code != exitUsage || !strings.Contains(stderr, test.want) || out != "" || strings.Contains(stderr, "hunter2") {
 				t.Errorf("%d\nstdout: %s\nstderr: %s", code, out, stderr)
 			}
@@ -96,7 +96,7 @@ func TestUsageErrors(t *testing.T) {
 func TestConfigCheck(t *testing.T) {
 	t.Parallel()
 	environ := []string{"DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn", "CONFIG_FILE=" + configFile(t, settings)}
-	code, out, stderr := run(t, environ, "config", "check")
+	code, out, stderr := invoke(t, environ, "config", "check")
 	if code != 0 || stderr != "" {
 		t.Fatalf("%d %s", code, stderr)
 	}
@@ -114,12 +114,12 @@ func TestMigrate(t *testing.T) {
 	t.Parallel()
 	environ := []string{"DATABASE_URL=" + pgtest.NewEmpty(t), "CONFIG_FILE=" + configFile(t, settings)}
 	for range 2 { // the second time there is nothing to do
-		if code, out, stderr := run(t, environ, "migrate"); code != 0 || !strings.Contains(out, "up to date") {
+		if code, out, stderr := invoke(t, environ, "migrate"); code != 0 || !strings.Contains(out, "up to date") {
 			t.Fatalf("%d %s %s", code, out, stderr)
 		}
 	}
 	environ[0] = "DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn"
-	if code, _, stderr := run(t, environ, "migrate"); code != exitFailure || strings.Contains(stderr, "hunter2") {
+	if code, _, stderr := invoke(t, environ, "migrate"); code != exitFailure || strings.Contains(stderr, "hunter2") {
 		t.Errorf("without a database: %d %s", code, stderr)
 	}
 }

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -16,15 +18,23 @@ func CheckName(field, name string, required bool) error {
 		return fault.InvalidField(field, "must not be empty")
 	case len(name) > flovyn.MaxNameLength:
 		return fault.InvalidField(field, "longer than %d bytes", flovyn.MaxNameLength)
+	case !storable(name):
+		return fault.InvalidField(field, "holds a character that cannot be stored")
 	}
 	return nil
 }
+
+// storable reports whether the database can store a text.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // CheckKey checks an idempotency key and its time to live, and fills in the
 // default. An empty key is none.
 func CheckKey(field, key string, ttl time.Duration) (time.Duration, error) {
 	if len(key) > flovyn.MaxIdempotencyKeyLength {
 		return 0, fault.InvalidField(field, "longer than %d bytes", flovyn.MaxIdempotencyKeyLength)
+	}
+	if !storable(key) {
+		return 0, fault.InvalidField(field, "holds a character that cannot be stored")
 	}
 	if ttl == 0 {
 		return flovyn.DefaultIdempotencyTTL, nil

@@ -130,14 +130,16 @@ func (e *Engine) assign(tx *postgres.Tx, t *flovyn.TaskExecution, input []byte, 
 	tx.OnCommit(func() { slot.Deliver(assignment) })
 }
 
-// Tell appends a fact to an execution's history and sees to it that a worker
-// looks at it. An execution that has ended is told nothing.
-func (e *Engine) Tell(tx *postgres.Tx, w *flovyn.WorkflowExecution, fact history.Draft) error {
-	if w.Status.Terminal() {
+// Tell appends facts to an execution's history and sees to it that a worker
+// looks at them. An execution that has ended is told nothing.
+func (e *Engine) Tell(tx *postgres.Tx, w *flovyn.WorkflowExecution, facts ...history.Draft) error {
+	if w.Status.Terminal() || len(facts) == 0 {
 		return nil
 	}
-	if err := tx.Append(w, fact); err != nil {
-		return err
+	for _, fact := range facts {
+		if err := tx.Append(w, fact); err != nil {
+			return err
+		}
 	}
 	tx.UpdateExecution(w)
 	switch w.Status {
@@ -172,12 +174,30 @@ func (e *Engine) ReturnTask(ctx context.Context, a flovyn.Assignment) {
 			return err
 		}
 		t.Attempt--
+		if over, err := e.Over(tx, t); err != nil || over {
+			t.Status, t.Error, t.EndedAt = flovyn.TaskCancelled, "the workflow ended", tx.Now()
+			tx.UpdateTask(t)
+			return err
+		}
 		e.MakeTaskRunnable(tx, t, history.OrNull(a.Input))
 		return nil
 	})
 	if err != nil {
 		e.log.Warn("an unclaimed task waits for its timeout", "task", a.Task.ID, "error", err)
 	}
+}
+
+// Over reports whether a task's workflow has ended, so that nobody waits for its
+// result any more.
+func (e *Engine) Over(tx *postgres.Tx, t *flovyn.TaskExecution) (bool, error) {
+	if t.Standalone() {
+		return false, nil
+	}
+	w, err := tx.Execution(t.Org, t.Workflow)
+	if err != nil {
+		return false, err
+	}
+	return w.Status.Terminal(), nil
 }
 
 func heldSince(w *flovyn.WorkflowExecution, claimedAt time.Time) bool {

@@ -60,6 +60,8 @@ func (e *Engine) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.Executi
 	})
 }
 
+// cancelTree cancels an execution before its children, which then have nobody
+// left to tell.
 func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.ExecutionID, reason, requestedBy string) error {
 	w, err := tx.Execution(org, id)
 	if err != nil || w.Status.Terminal() {
@@ -69,10 +71,9 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 	if err != nil {
 		return err
 	}
-	for _, child := range state.OpenChildren() {
-		if err := ignoreAbsent(e.cancelTree(tx, org, child, reason, requestedBy)); err != nil {
-			return err
-		}
+	children := state.OpenChildren()
+	if err := tx.PreloadHistories(children); err != nil {
+		return err
 	}
 	if w.Status == flovyn.WorkflowPending {
 		tx.UnlistExecution(id)
@@ -82,7 +83,15 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 			return err
 		}
 	}
-	return e.end(tx, w, state, ending{status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason)})
+	if err := e.end(tx, w, state, ending{status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason)}); err != nil {
+		return err
+	}
+	for _, child := range children {
+		if err := ignoreAbsent(e.cancelTree(tx, org, child, reason, requestedBy)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // FireTimer tells an execution that its timer is due. A timer that was

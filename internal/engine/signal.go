@@ -31,7 +31,10 @@ func (e *Engine) Signal(ctx context.Context, org flovyn.OrgID, id flovyn.Executi
 		seq, err = e.signal(tx, w, history.Signalled(name, value))
 		return err
 	})
-	return seq, err
+	if err != nil { // the step of a caller who went away may still write the result
+		return 0, err
+	}
+	return seq, nil
 }
 
 func (e *Engine) checkSignal(name string, value []byte) ([]byte, error) {
@@ -113,5 +116,8 @@ func (e *Engine) SignalWithStart(ctx context.Context, req SignalWithStartRequest
 		result = SignalWithStartResult{ID: fresh, Created: true, Seq: w.LastSeq}
 		return nil
 	})
-	return result, err
+	if err != nil { // the step of a caller who went away may still write the result
+		return SignalWithStartResult{}, err
+	}
+	return result, nil
 }

@@ -95,7 +95,10 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (StartResult, erro
 		_, err = e.create(tx, fresh, &req)
 		return err
 	})
-	return result, err
+	if err != nil { // the step of a caller who went away may still write the result
+		return StartResult{}, err
+	}
+	return result, nil
 }
 
 // byKey returns the execution that the request's key stands for, nil if none.

@@ -92,7 +92,7 @@ func touchOf(org flovyn.OrgID, id flovyn.ExecutionID, commands []history.Command
 			touch.Executions = append(touch.Executions, c.ID)
 		case history.CancelChild:
 			if !c.ID.IsZero() {
-				touch.Executions = append(touch.Executions, c.ID)
+				touch.Histories = append(touch.Histories, c.ID)
 			}
 		case history.ResolvePromise:
 			touch.Promises = append(touch.Promises, c.ID)
@@ -138,6 +138,9 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	}
 	tx.Record(w, out.Events...)
 	tx.UpdateExecution(w)
+	if out.End != "" {
+		w.Status = out.End // so that what follows appends nothing after the end
+	}
 	for _, do := range []func(*postgres.Tx, *flovyn.WorkflowExecution, *history.Outcome) error{
 		e.createTasks, e.setTimers, e.createPromises, e.settlePromises, e.createChildren, e.cancelChildren,
 	} {
@@ -306,7 +309,18 @@ func (e *Engine) createChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, ou
 	return nil
 }
 
+func idsOf(cs []history.CancelChild) []flovyn.ExecutionID {
+	ids := make([]flovyn.ExecutionID, len(cs))
+	for i, c := range cs {
+		ids[i] = c.ID
+	}
+	return ids
+}
+
 func (e *Engine) cancelChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, out *history.Outcome) error {
+	if err := tx.PreloadHistories(idsOf(out.CancelChildren)); err != nil {
+		return err
+	}
 	for _, c := range out.CancelChildren {
 		if err := ignoreAbsent(e.cancelTree(tx, w.Org, c.ID, c.Reason, "workflow:"+w.ID.String())); err != nil {
 			return err

@@ -86,11 +86,15 @@ func (c *historyCache) entry(id flovyn.ExecutionID) *cachedHistory {
 	if h, ok := c.entries.Get(id); ok {
 		return h
 	}
-	fresh := &cachedHistory{}
-	if previous, ok, _ := c.entries.PeekOrAdd(id, fresh); ok {
-		return previous
+	return c.adopt(id, &cachedHistory{})
+}
+
+// adopt makes a history known to all and returns it, or the one that is.
+func (c *historyCache) adopt(id flovyn.ExecutionID, h *cachedHistory) *cachedHistory {
+	if known, ok, _ := c.entries.PeekOrAdd(id, h); ok {
+		return known
 	}
-	return fresh
+	return h
 }
 
 // extend adds events to a cached history and evicts others when that is too much.

@@ -18,6 +18,7 @@ const (
 	stateCheckViolation       = "23514"
 	stateSerializationFailure = "40001"
 	stateDeadlock             = "40P01"
+	stateInvalidParameter     = "22023"
 	stateInvalidText          = "22021" // a character the encoding does not have
 	stateUntranslatable       = "22P05"
 	stateTooManyConnections   = "53300"
@@ -87,8 +88,29 @@ func lostConnection(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err)
 }
 
+// serverGone reports whether the server went away, by the silence of the
+// connection or by the server's last words. Even those say nothing about a
+// commit under way: a dying server may have made it.
+func serverGone(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == stateAdminShutdown || pg.Code == stateCrashShutdown || pg.Code == stateCannotConnectNow
+	}
+	return lostConnection(err)
+}
+
+// neverAssigned reports whether the server has not come to a transaction yet, as
+// when it crashed before anything of it had reached the disk.
+func neverAssigned(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == stateInvalidParameter
+}
+
 // mayRetry reports whether the same transaction may succeed when run again.
 func mayRetry(err error) bool {
+	if errors.Is(err, errUnknown) {
+		return false
+	}
 	kind := fault.KindOf(translate(err))
 	return kind == fault.Conflict || kind == fault.Unavailable
 }

@@ -112,6 +112,12 @@ func (s *Store) commit(ctx context.Context, batch []*step) {
 			batch = again
 			continue
 		}
+		if errors.Is(err, errUnknown) {
+			for _, st := range batch {
+				st.done <- translate(err)
+			}
+			return
+		}
 		if len(batch) == 1 {
 			s.commitAlone(ctx, batch[0], err)
 			return
@@ -196,14 +202,15 @@ func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, w *work) error {
 	if err == nil {
 		return nil
 	}
-	if !lostConnection(err) {
+	if !serverGone(err) {
 		s.rollback(ctx, conn)
 		return fmt.Errorf("writing a step: %w", err)
 	}
-	committed, lookErr := s.committed(ctx, w.xid)
+	committed, lookErr := s.committed(ctx, w)
 	switch {
 	case lookErr != nil:
-		return fmt.Errorf("writing a step: %w", errors.Join(err, lookErr))
+		return fault.Wrap(fault.Unavailable, errors.Join(errUnknown, err, lookErr),
+			"the database did not answer, and whether it made the change is unknown")
 	case committed:
 		return nil
 	default:
@@ -211,21 +218,45 @@ func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, w *work) error {
 	}
 }
 
-// committed asks, on another connection, what became of a transaction. One that
-// is still in progress is waited for: its session is about to notice that its
-// client has gone.
-func (s *Store) committed(ctx context.Context, xid string) (bool, error) {
+// errUnknown marks a step that may have been committed, so that running it
+// again might do it twice.
+var errUnknown = errors.New("the outcome of a commit is unknown")
+
+// committed finds out, on another connection, what became of the work's
+// transaction. One that is still in progress is waited for: its session is about
+// to notice that its client has gone.
+//
+// A crashed server may give the number of a transaction that never reached the
+// disk to another one. So "committed" is believed only when the events are there.
+func (s *Store) committed(ctx context.Context, w *work) (bool, error) {
 	for tries := 0; ; tries++ {
-		status, err := s.q.XactStatus(ctx, s.pool, xid)
+		status, err := s.q.XactStatus(ctx, s.pool, w.xid)
 		switch {
 		case ctx.Err() != nil:
-			return false, fmt.Errorf("the outcome of transaction %s is unknown: %w", xid, ctx.Err())
+			return false, fmt.Errorf("looking up transaction %s: %w", w.xid, ctx.Err())
 		case err == nil && status == "committed":
-			return true, nil
-		case err == nil && status == "aborted":
+			return s.recorded(ctx, w)
+		case err == nil && status == "aborted", neverAssigned(err):
 			return false, nil
-		case err != nil && !lostConnection(err):
+		case err != nil && !serverGone(err):
 			return false, err
+		}
+		s.pause(min(tries, 3))
+	}
+}
+
+// recorded reports whether the work's events are there, as far as it has any.
+func (s *Store) recorded(ctx context.Context, w *work) (found bool, err error) {
+	if len(w.out.events) == 0 {
+		return true, nil
+	}
+	row := w.out.events[0]
+	for tries := 0; ; tries++ {
+		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM workflow_event
+			WHERE execution_id = $1 AND seq = $2 AND history_month = $3 AND created_at = $4)`,
+			row.execution.UUID(), int32(row.event.Seq), row.month, w.now).Scan(&found)
+		if err == nil || ctx.Err() != nil || !serverGone(err) {
+			return found, err
 		}
 		s.pause(min(tries, 3))
 	}

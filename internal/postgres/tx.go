@@ -59,24 +59,19 @@ func (tx *Tx) need(more Touch) error {
 	return fault.New(fault.Conflict, "too many concurrent changes, try again")
 }
 
-// Preload asks for everything that is not loaded yet at once, where looking at
-// one after the other would run the step again for each.
-func (tx *Tx) Preload(all Touch) error {
-	var missing Touch
-	for _, id := range all.Executions {
-		if !tx.w.touched.executions.has(id) {
-			missing.Executions = append(missing.Executions, id)
-		}
-	}
-	for _, id := range all.Histories {
+// PreloadHistories asks for all histories that are not loaded yet at once, where
+// looking at one after the other would run the step again for each.
+func (tx *Tx) PreloadHistories(ids []flovyn.ExecutionID) error {
+	var missing []flovyn.ExecutionID
+	for _, id := range ids {
 		if !tx.w.touched.histories.has(id) && !tx.inserted(id) {
-			missing.Histories = append(missing.Histories, id)
+			missing = append(missing, id)
 		}
 	}
-	if len(missing.Executions)+len(missing.Histories) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
-	return tx.need(missing)
+	return tx.need(Touch{Histories: missing})
 }
 
 // inserted reports whether this commit creates the execution.
@@ -236,10 +231,8 @@ func (tx *Tx) Input(e *flovyn.WorkflowExecution) ([]byte, error) {
 // Append adds an event to an execution's history.
 func (tx *Tx) Append(e *flovyn.WorkflowExecution, d history.Draft) error {
 	event := history.Event{Seq: e.LastSeq + 1, Type: d.Type, Data: d.Data}
-	if h := tx.w.hold(e.ID); e.LastSeq == 0 {
-		h.state = history.NewState(e.ID)
-	}
-	if h := tx.w.histories[e.ID]; h.state != nil && h.state.LastSeq == e.LastSeq {
+	h := tx.w.history(e)
+	if h.state != nil && h.state.LastSeq == e.LastSeq {
 		tx.tainted = append(tx.tainted, e.ID)
 		if err := h.state.Apply(event); err != nil {
 			return fmt.Errorf("appending an event: %w", err)

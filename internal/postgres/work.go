@@ -25,6 +25,7 @@ type work struct {
 	timers     set[flovyn.TimerKey]
 	keys       map[flovyn.Key]flovyn.KeyTarget
 	histories  map[flovyn.ExecutionID]*cachedHistory // locked
+	begun      set[flovyn.ExecutionID]               // histories that this commit begins
 
 	out                  *writes
 	onCommit, onRollback []func()
@@ -39,6 +40,7 @@ func newWork(s *Store, t *touched) *work {
 		timers:     set[flovyn.TimerKey]{},
 		keys:       map[flovyn.Key]flovyn.KeyTarget{},
 		histories:  map[flovyn.ExecutionID]*cachedHistory{},
+		begun:      set[flovyn.ExecutionID]{},
 		out:        newWrites(),
 	}
 }
@@ -135,6 +137,20 @@ func (w *work) hold(id flovyn.ExecutionID) *cachedHistory {
 	return h
 }
 
+// history returns the history that an event is to be appended to. One that this
+// commit begins is shared with nobody before: there is no row yet whose lock
+// would keep two commits from waiting for each other's histories.
+func (w *work) history(e *flovyn.WorkflowExecution) *cachedHistory {
+	if e.LastSeq > 0 {
+		return w.hold(e.ID)
+	}
+	h := &cachedHistory{state: history.NewState(e.ID)}
+	h.held.Lock()
+	w.histories[e.ID] = h
+	w.begun.add(e.ID)
+	return h
+}
+
 func (w *work) release() {
 	for _, h := range w.histories {
 		h.held.Unlock()
@@ -173,6 +189,12 @@ func (w *work) publish() {
 		h := w.histories[id]
 		if h == nil {
 			continue
+		}
+		if w.begun.has(id) {
+			if known := w.store.cache.adopt(id, h); known != h {
+				w.store.cache.extend(known, events) // somebody was faster to look
+				continue
+			}
 		}
 		if h.state != nil && h.state.LastSeq < events[len(events)-1].Seq {
 			h.state = nil

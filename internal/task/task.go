@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -124,7 +125,10 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 		t.create(tx, fresh, &req)
 		return nil
 	})
-	return result, err
+	if err != nil { // the step of a caller who went away may still write the result
+		return SubmitResult{}, err
+	}
+	return result, nil
 }
 
 func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {
@@ -202,12 +206,7 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 	if err != nil {
 		return err
 	}
-	for _, fact := range facts {
-		if err := t.engine.Tell(tx, w, fact); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.engine.Tell(tx, w, facts...)
 }
 
 // Fail takes the failure of an attempt: the task is tried again while it has
@@ -216,6 +215,7 @@ func (t *Tasks) Fail(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, er
 	if len(errorText) > t.engine.MaxPayload() {
 		return fault.InvalidField("error", "longer than %d bytes", t.engine.MaxPayload())
 	}
+	errorText = storable(errorText)
 	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
 		if task.Status != flovyn.TaskRunning {
 			return nil
@@ -224,8 +224,14 @@ func (t *Tasks) Fail(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, er
 	})
 }
 
+// storable replaces what the database cannot store in a text. A failure must not
+// be refused for the sake of its message: its sender does not try again.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}
+
 func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flovyn.AttemptStatus, errorText string) error {
-	if over, err := t.workflowOver(tx, task); err != nil {
+	if over, err := t.engine.Over(tx, task); err != nil {
 		return err
 	} else if over {
 		return t.end(tx, task, flovyn.TaskCancelled, "the workflow ended")
@@ -242,18 +248,6 @@ func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flo
 	return nil
 }
 
-// workflowOver reports whether nobody waits for the task's result any more.
-func (t *Tasks) workflowOver(tx *postgres.Tx, task *flovyn.TaskExecution) (bool, error) {
-	if task.Standalone() {
-		return false, nil
-	}
-	w, err := tx.Execution(task.Org, task.Workflow)
-	if err != nil {
-		return false, err
-	}
-	return w.Status.Terminal(), nil
-}
-
 // Cancel ends a task that waits or runs. Cancelling twice is no error;
 // cancelling what ended otherwise is Precondition.
 func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, reason string) error {
@@ -266,7 +260,7 @@ func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, 
 		}
 		text := "Task cancelled"
 		if reason != "" {
-			text += ": " + reason
+			text += ": " + storable(reason)
 		}
 		return t.end(tx, task, flovyn.TaskCancelled, text,
 			history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))

@@ -31,17 +31,18 @@ WHERE w.id = u.id AND w.org_id = u.org_id;
 -- name: ExecutionGet :one
 SELECT * FROM workflow_execution WHERE id = @id AND org_id = @org_id;
 
--- Claims the first runnable executions of a queue for the named workers.
+-- Claims the first runnable executions of a queue for the named workers. They are
+-- locked by id, as steps lock them, so that neither waits for the other.
 -- name: ExecutionsClaim :many
-WITH picked AS (
+WITH picked AS MATERIALIZED (
     SELECT r.id FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = @org_id AND r.queue = @queue
       AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
     ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = 'workflow' AND r.id = p.id
-), numbered AS (
-    SELECT id, row_number() OVER () AS n FROM picked
+), numbered AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = (@worker_ids::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),

@@ -47,6 +47,13 @@ type Organization struct {
 	UpdatedAt time.Time
 }
 
+type OrganizationBinding struct {
+	OrgID      uuid.UUID
+	Issuer     string
+	ExternalID string
+	BoundAt    time.Time
+}
+
 type Promise struct {
 	ID             uuid.UUID
 	OrgID          uuid.UUID
@@ -156,6 +163,20 @@ type WorkerCapability struct {
 	OrgID        uuid.UUID
 	Version      string
 	RegisteredAt time.Time
+}
+
+type WorkerToken struct {
+	ID          uuid.UUID
+	OrgID       uuid.UUID
+	TokenPrefix string
+	TokenHash   []byte
+	DisplayName string
+	Description string
+	CreatedBy   string
+	CreatedAt   time.Time
+	LastUsedAt  *time.Time
+	ExpiresAt   *time.Time
+	RevokedAt   *time.Time
 }
 
 type WorkflowEvent struct {

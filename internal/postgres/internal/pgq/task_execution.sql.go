@@ -333,15 +333,15 @@ func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now time.Time
 }
 
 const tasksClaim = `-- name: TasksClaim :many
-WITH picked AS (
+WITH picked AS MATERIALIZED (
     SELECT r.id FROM ready r
     WHERE r.class = 'task' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = 'task' AND r.id = p.id
-), numbered AS (
-    SELECT id, row_number() OVER () AS n FROM picked
+), numbered AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),

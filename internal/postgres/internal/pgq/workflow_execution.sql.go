@@ -47,15 +47,15 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 }
 
 const executionsClaim = `-- name: ExecutionsClaim :many
-WITH picked AS (
+WITH picked AS MATERIALIZED (
     SELECT r.id FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = 'workflow' AND r.id = p.id
-), numbered AS (
-    SELECT id, row_number() OVER () AS n FROM picked
+), numbered AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
@@ -79,7 +79,8 @@ type ExecutionsClaimRow struct {
 	StartedData       []byte
 }
 
-// Claims the first runnable executions of a queue for the named workers.
+// Claims the first runnable executions of a queue for the named workers. They are
+// locked by id, as steps lock them, so that neither waits for the other.
 func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsClaimParams) ([]*ExecutionsClaimRow, error) {
 	rows, err := db.Query(ctx, executionsClaim,
 		arg.OrgID,

@@ -53,6 +53,7 @@ var places = []place{
 	{name: "fql", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "lookup", floor: world},
 	{name: "loop", floor: world, also: []string{"telemetry"}},
 	{name: "wake", floor: world, also: []string{"loop", "telemetry"}},
 	{name: "live", floor: world, also: []string{"loop", "telemetry"}},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,14 +83,6 @@ func isOrigin(value string) bool {
 			(exact == value || u.Port() == ""))
 }
 
-// slugPattern is the form of an organization's name in URLs.
-var slugPattern = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
-
-// reservedSlugs would be mistaken for paths and hosts of the product.
-var reservedSlugs = []string{
-	"api", "www", "admin", "app", "docs", "health", "metrics", "oauth2", "login", "userinfo", "auth",
-}
-
 func (c *checker) orgs() {
 	ids, slugs := map[flovyn.OrgID]int{}, map[string]int{}
 	for i, org := range c.Orgs {
@@ -109,11 +100,8 @@ func (c *checker) orgs() {
 		if strings.TrimSpace(org.Name) == "" {
 			c.fail(path+".name", "required")
 		}
-		if len(org.Slug) < 3 || len(org.Slug) > 63 || !slugPattern.MatchString(org.Slug) {
-			c.fail(path+".slug", "want 3 to 63 lower-case letters and digits, with single hyphens between")
-		}
-		if slices.Contains(reservedSlugs, org.Slug) {
-			c.fail(path+".slug", "%q is reserved", org.Slug)
+		if err := flovyn.CheckSlug(org.Slug); err != nil {
+			c.fail(path+".slug", "%s", err)
 		}
 		c.oneOf(path+".tier", org.Tier, "FREE", "PRO", "ENTERPRISE")
 	}

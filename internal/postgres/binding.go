@@ -41,15 +41,13 @@ func (s *Store) BindOrganization(ctx context.Context, org flovyn.OrgID, issuer, 
 func (s *Store) CreateBoundOrganization(ctx context.Context, o *flovyn.Organization, issuer, externalID string) (created bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		inserted, err := s.q.OrganizationInsert(ctx, tx, o.ID.UUID(), o.Slug, o.Name)
-		if err != nil || inserted == 0 || externalID == "" {
-			created = err == nil && inserted == 1
+		if created = inserted == 1; err != nil || !created || externalID == "" {
 			return err
 		}
 		bound, err := s.q.OrganizationBind(ctx, tx, o.ID.UUID(), issuer, externalID)
 		if err == nil && bound == 0 {
 			return fault.New(fault.Exists, "the organization of the identity provider is bound to another one")
 		}
-		created = err == nil
 		return err
 	})
 	return created && err == nil, err

@@ -8,7 +8,7 @@ import (
 )
 
 // CreateWorkerToken stores a token and returns it as it is stored; Exists when
-// its prefix is taken, NotFound when its organization does not exist.
+// its prefix is taken.
 func (s *Store) CreateWorkerToken(ctx context.Context, t *flovyn.WorkerToken) (flovyn.WorkerToken, error) {
 	r, err := s.q.WorkerTokenInsert(ctx, s.pool, &pgq.WorkerTokenInsertParams{
 		ID: t.ID.UUID(), OrgID: t.Org.UUID(), TokenPrefix: t.Prefix, TokenHash: t.Hash, DisplayName: t.Name,
@@ -55,9 +55,7 @@ func (s *Store) OrgOfWorkerToken(ctx context.Context, id flovyn.TokenID) (flovyn
 // TouchWorkerToken notes that a token is in use, at most once a minute, and
 // keeps the digest of t.
 func (s *Store) TouchWorkerToken(ctx context.Context, t *flovyn.WorkerToken) error {
-	return translate(s.q.WorkerTokenTouch(ctx, s.pool, &pgq.WorkerTokenTouchParams{
-		ID: t.ID.UUID(), OrgID: t.Org.UUID(), TokenHash: t.Hash,
-	}))
+	return translate(s.q.WorkerTokenTouch(ctx, s.pool, t.Hash, t.ID.UUID(), t.Org.UUID()))
 }
 
 func workerTokenOf(r *pgq.WorkerToken) flovyn.WorkerToken {

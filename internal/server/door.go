@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/flovyn/flovyn-server/internal/authn"
-	"github.com/flovyn/flovyn-server/internal/authn/statickey"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/fault"
@@ -96,21 +95,6 @@ func (s *Server) chain(names []string) (*authn.Chain, error) {
 		authenticators = append(authenticators, a)
 	}
 	return authn.NewChain(authenticators...)
-}
-
-// authenticator makes one link of a chain. Configurations that name others do
-// not pass config.Buildable.
-func (s *Server) authenticator(name string) (authn.Authenticator, error) {
-	switch name {
-	case statickey.Name:
-		keys := make([]statickey.Key, len(s.cfg.Auth.StaticAPIKey.Keys))
-		for i, k := range s.cfg.Auth.StaticAPIKey.Keys {
-			keys[i] = statickey.Key{Secret: string(k.Key), Caller: k.Caller()}
-		}
-		return statickey.New(keys)
-	default:
-		return nil, fault.New(fault.Unimplemented, "not part of this version")
-	}
 }
 
 func (s *Server) authorizer(ctx context.Context, name string, endpoint config.Endpoint) (authz.Authorizer, error) {

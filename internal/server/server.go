@@ -17,7 +17,7 @@
 //	polls return empty-handed
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
-//	what the engine still does on its own time ends
+//	what the engine still does on its own time ends, and what authenticators do
 //	the store closes
 //
 // Requests come before loops, because a request in flight may set a timer or
@@ -39,6 +39,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
+	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
@@ -65,6 +66,8 @@ type Server struct {
 	engine  *engine.Engine
 	tasks   *task.Tasks
 	workers *worker.Registry
+	orgs    *org.Resolver
+	known   authenticators // who can tell who calls
 	bus     *wake.Bus
 	loops   *loop.Group
 	rpc     *connect.Server
@@ -121,6 +124,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if err := s.assembleDoors(ctx); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
+		s.closeIdentity()
 		s.store.Close()
 		return nil, err
 	}
@@ -161,6 +165,13 @@ func (s *Server) assembleDeeds() {
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
 	})
+	s.orgs = org.New(org.Config{
+		Store: s.store, TTL: s.cfg.Auth.OrgResolver.CacheTTL, AutoCreate: s.cfg.Auth.OrgResolver.AutoCreate, Log: s.log,
+		Publish: s.publishOrg,
+	})
+	for _, o := range s.cfg.Orgs {
+		s.publishOrg(o.ID) // it may be configured otherwise than it was
+	}
 	s.tasks = task.New(s.store, s.engine, s.log)
 	s.workers = worker.New(worker.Config{
 		Store: s.store, MaxHold: s.cfg.Engine.PollMaxHold, Logger: s.log,
@@ -175,16 +186,20 @@ func (s *Server) assembleDeeds() {
 
 // receiveHint looks at what another server did.
 func (s *Server) receiveHint(hint wake.Hint) {
-	if hint.Class == wake.HintWorker {
+	switch hint.Class {
+	case wake.HintWorker:
 		s.workers.Forget(hint.Org)
-		return
+	case wake.HintOrg:
+		s.orgs.Forget(hint.Org)
+	default:
+		s.engine.Wake(flovyn.Class(hint.Class), wake.Key{Org: hint.Org, Queue: hint.Name})
 	}
-	s.engine.Wake(flovyn.Class(hint.Class), wake.Key{Org: hint.Org, Queue: hint.Name})
 }
 
 // hintsMissed looks at everything that another server may have done.
 func (s *Server) hintsMissed() {
 	s.workers.ForgetAll()
+	s.orgs.ForgetAll()
 	s.engine.WakeAll()
 }
 
@@ -249,6 +264,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.loops.Stop()
 		s.bus.Stop()
 		s.engine.Close()
+		s.closeIdentity()
 		s.store.Close()
 		s.log.InfoContext(ctx, "stopped")
 	})

@@ -3,6 +3,7 @@ package wake
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,11 +16,11 @@ import (
 // Hint tells other replicas that something happened which they may want to look
 // at. A lost hint costs time, never correctness.
 type Hint struct {
-	// Class is "workflow" or "task" for a backlog that grew, "worker" for a
-	// worker that registered.
+	// Class is "workflow" or "task" for a backlog that grew, or one of the
+	// constants below.
 	Class string       `json:"c"`
 	Org   flovyn.OrgID `json:"-"`
-	// Name is the queue, or empty.
+	// Name is the queue, or the token, or empty.
 	Name string `json:"n,omitempty"`
 	// OrgText is Org in its wire form.
 	OrgText string `json:"o"`
@@ -27,8 +28,15 @@ type Hint struct {
 	From string `json:"f"`
 }
 
-// HintWorker is the class of a hint that a worker registered.
-const HintWorker = "worker"
+// The classes of hints that are not about a backlog.
+const (
+	// HintWorker says that a worker registered.
+	HintWorker = "worker"
+	// HintOrg says that an organization, or what it is bound to, changed.
+	HintOrg = "org"
+	// HintToken says that a worker token is no good any more.
+	HintToken = "token"
+)
 
 // Wire sends hints to every replica and receives theirs.
 type Wire interface {
@@ -81,6 +89,15 @@ func (b *Bus) Stop() {
 		b.cancel()
 	}
 	b.work.Wait()
+}
+
+// Announce sends one hint to every server at once, for programs that have no Bus.
+func Announce(ctx context.Context, wire Wire, class string, key Key) error {
+	text, err := json.Marshal(Hint{Class: class, OrgText: key.Org.String(), Name: key.Queue})
+	if err != nil {
+		return fmt.Errorf("writing a hint: %w", err)
+	}
+	return wire.Notify(ctx, []string{string(text)})
 }
 
 // Publish sends a hint soon.

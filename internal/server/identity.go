@@ -1,0 +1,59 @@
+package server
+
+import (
+	"github.com/flovyn/flovyn-server/internal/authn"
+	"github.com/flovyn/flovyn-server/internal/authn/statickey"
+	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/wake"
+)
+
+// authenticators are those of all chains, by name. Doors share them, so that
+// what is asked of an identity provider, and remembered, is asked once.
+type authenticators map[string]authn.Authenticator
+
+// authenticator returns a link of a chain, making it for the first chain that
+// has it.
+func (s *Server) authenticator(name string) (authn.Authenticator, error) {
+	if a, made := s.known[name]; made {
+		return a, nil
+	}
+	a, err := s.makeAuthenticator(name)
+	if err != nil {
+		return nil, err
+	}
+	if s.known == nil {
+		s.known = authenticators{}
+	}
+	s.known[name] = a
+	return a, nil
+}
+
+// makeAuthenticator makes a link. Configurations that name others do not pass
+// config.Buildable.
+func (s *Server) makeAuthenticator(name string) (authn.Authenticator, error) {
+	switch name {
+	case statickey.Name:
+		keys := make([]statickey.Key, len(s.cfg.Auth.StaticAPIKey.Keys))
+		for i, k := range s.cfg.Auth.StaticAPIKey.Keys {
+			keys[i] = statickey.Key{Secret: string(k.Key), Caller: k.Caller()}
+		}
+		return statickey.New(keys)
+	default:
+		return nil, fault.New(fault.Unimplemented, "not part of this version")
+	}
+}
+
+// closeIdentity ends what authenticators do in the background: those that do
+// something have a Close.
+func (s *Server) closeIdentity() {
+	for _, a := range s.known {
+		if closer, ok := a.(interface{ Close() }); ok {
+			closer.Close()
+		}
+	}
+	s.orgs.Close()
+}
+
+// publishOrg tells the other servers that an organization changed.
+func (s *Server) publishOrg(id flovyn.OrgID) { s.bus.Publish(wake.HintOrg, wake.Key{Org: id}) }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/flovyn/flovyn-server/internal/demo"
 	"github.com/flovyn/flovyn-server/internal/devserver"
 	"github.com/flovyn/flovyn-server/internal/telemetry"
 )
@@ -114,8 +116,45 @@ func (d *devRun) run(ctx context.Context) error {
 		return failed(err)
 	}
 	introduce(d.stdout, s)
-	err = s.Wait(ctx)
+	err = d.serve(ctx, s)
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), devStopTimeout)
 	defer cancel()
 	return failed(errors.Join(err, s.Stop(stopCtx)))
+}
+
+// serve returns when ctx ends, when something breaks, or when the demonstration
+// is over and was all.
+func (d *devRun) serve(ctx context.Context, s *devserver.Server) error {
+	if !d.demo {
+		return s.Wait(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	shown := make(chan error, 1)
+	go func() {
+		defer cancel()
+		shown <- d.show(ctx, s)
+	}()
+	err := s.Wait(ctx)
+	cancel()
+	return errors.Join(err, <-shown)
+}
+
+// show runs the example workflow, and then the example worker for others who
+// start one.
+func (d *devRun) show(ctx context.Context, s *devserver.Server) error {
+	cfg := demo.Config{
+		URL: s.GRPCURL(), OrgID: devserver.OrgID.String(), UserKey: devserver.UserKey, WorkerKey: devserver.WorkerKey,
+		Out: d.stdout, Logger: d.cfg.ServerLogger,
+	}
+	switch err := demo.Run(ctx, cfg); {
+	case err != nil && ctx.Err() != nil && !d.exitWhenDone:
+		return nil // it was interrupted, and nobody has asked for how it ends
+	case err != nil:
+		return fmt.Errorf("running the example workflow: %w", err)
+	case d.exitWhenDone:
+		return nil
+	}
+	invite(d.stdout, s)
+	return demo.Work(ctx, cfg)
 }

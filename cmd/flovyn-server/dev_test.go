@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -67,7 +68,8 @@ type running struct {
 	ended          chan int
 }
 
-func run(t *testing.T, environ []string, args ...string) *running {
+// launch runs the program in the background.
+func launch(t *testing.T, environ []string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{stdout: newOutput(), stderr: newOutput(), interrupt: cancel, ended: make(chan int, 1)}
@@ -110,7 +112,7 @@ func place(t *testing.T) string {
 func TestDevServesUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := place(t)
-	r := run(t, []string{"DATABASE_URL=postgres://not-wanted"}, "dev", "--http-port=0", "--grpc-port=0", "--data-dir", dir)
+	r := launch(t, []string{"DATABASE_URL=postgres://not-wanted"}, "dev", "--http-port=0", "--grpc-port=0", "--data-dir", dir)
 	r.stdout.await(t, "FLOVYN_WORKER_TOKEN", r.ended)
 	for _, want := range []string{"HTTP", "gRPC", dir, "flovyn_sk_dev_admin", "fwt_dev_worker", "550e8400-e29b-41d4-a716-446655440000"} {
 		if !strings.Contains(r.stdout.String(), want) {
@@ -132,7 +134,7 @@ func TestDevRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { _ = taken.Close() }) // after the subtests, which are parallel
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	for name, test := range map[string]struct {
 		args []string
@@ -148,7 +150,7 @@ func TestDevRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := run(t, nil, append([]string{"dev"}, test.args...)...)
+			r := launch(t, nil, append([]string{"dev"}, test.args...)...)
 			if code := r.code(t); code != test.code || !strings.Contains(r.stderr.String(), test.want) {
 				t.Errorf("it ended with %d, want %d and %q:\n%s", code, test.code, test.want, r.stderr)
 			}
@@ -158,7 +160,7 @@ func TestDevRefuses(t *testing.T) {
 
 func TestDevHelpKeepsSecrets(t *testing.T) {
 	t.Parallel()
-	r := run(t, []string{"DATABASE_URL=postgres://u:geheim@h/d"}, "dev", "--help")
+	r := launch(t, []string{"DATABASE_URL=postgres://u:geheim@h/d"}, "dev", "--help")
 	if code := r.code(t); code != exitOK || strings.Contains(r.stdout.String(), "geheim") || !strings.Contains(r.stdout.String(), "--data-dir") {
 		t.Errorf("it ended with %d:\n%s", code, r.stdout)
 	}
@@ -166,21 +168,68 @@ func TestDevHelpKeepsSecrets(t *testing.T) {
 
 func TestDevDemoExits(t *testing.T) {
 	t.Parallel()
-	r := run(t, nil, "dev", "--demo", "--exit-when-done", "--temporary", "--http-port=0", "--grpc-port=0")
+	r := launch(t, nil, "dev", "--demo", "--exit-when-done", "--temporary", "--http-port=0", "--grpc-port=0")
 	if code := r.code(t); code != exitOK || !strings.Contains(r.stdout.String(), "WORKFLOW_COMPLETED") {
 		t.Errorf("it ended with %d:\n%s\n%s", code, r.stdout, r.stderr)
 	}
 }
 
-// The command line that is printed starts a workflow, and the worker runs it.
+// The command lines that are printed order something, have it approved, and show
+// how it completed.
 func TestDevDemoInvites(t *testing.T) {
 	t.Parallel()
-	r := run(t, nil, "dev", "--demo", "--temporary", "--http-port=0", "--grpc-port=0")
-	r.stdout.await(t, "buf curl", r.ended)
-	line := regexp.MustCompile(`(?m)^ *curl (.*\\\n)*.*$`).FindString(r.stdout.String())
-	shell := exec.CommandContext(t.Context(), "sh", "-c", line)
-	answer, err := shell.Output()
-	if err != nil || !strings.Contains(string(answer), "workflowExecutionId") {
+	r := launch(t, nil, "dev", "--demo", "--temporary", "--http-port=0", "--grpc-port=0")
+	r.stdout.await(t, "GetEvents", r.ended)
+	curls := regexp.MustCompile(`(?m)^ *curl (.*\\\n)*.*$`).FindAllString(r.stdout.String(), -1)
+	if len(curls) != 2 {
+		t.Fatalf("%d command lines, want one to order and one to approve:\n%s", len(curls), r.stdout)
+	}
+	var started struct{ WorkflowExecutionID string }
+	if err := json.Unmarshal(shell(t, curls[0]), &started); err != nil || started.WorkflowExecutionID == "" {
+		t.Fatalf("no order was started (%v)", err)
+	}
+	withID := func(line string) string { return strings.ReplaceAll(line, "ID", started.WorkflowExecutionID) }
+	// The promise is there when the order has come that far.
+	history := withID(strings.NewReplacer("ResolvePromise", "GetEvents").Replace(curls[1]))
+	history = regexp.MustCompile(`(?m)-d '.*'$`).ReplaceAllString(history, withID(`-d '{"workflowExecutionId": "ID"}'`))
+	awaitEvent(t, history, "PROMISE_CREATED")
+	shell(t, withID(curls[1]))
+	awaitEvent(t, history, "WORKFLOW_COMPLETED")
+
+	r.interrupt()
+	if code := r.code(t); code != exitOK {
+		t.Errorf("it ended with %d:\n%s", code, r.stderr)
+	}
+	if r.stderr.String() != "" && strings.Contains(r.stderr.String(), "level=ERROR") {
+		t.Errorf("the log has errors:\n%s", r.stderr)
+	}
+}
+
+// shell runs a command line as somebody who pastes it.
+func shell(t *testing.T, line string) []byte {
+	t.Helper()
+	answer, err := exec.CommandContext(t.Context(), "sh", "-c", line+" --fail-with-body --silent").Output()
+	if err != nil {
 		t.Fatalf("%s\nanswers %s (%v)", line, answer, err)
+	}
+	return answer
+}
+
+// awaitEvent asks for a history until it has an event.
+func awaitEvent(t *testing.T, history, event string) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		text := shell(t, history)
+		if strings.Contains(string(text), event) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the order has no %s:\n%s", event, text)
+		}
 	}
 }

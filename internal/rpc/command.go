@@ -51,11 +51,11 @@ func commandsOf(messages []*flovynv1.WorkflowCommand, payloadLimit int) ([]histo
 			continue
 		}
 		r := &commandReader{field: "commands[" + strconv.Itoa(i) + "]", payloadLimit: payloadLimit}
-		if c := r.read(m); r.err == nil {
-			commands = append(commands, c)
-		} else {
+		c := r.read(m)
+		if r.err != nil {
 			return nil, r.err
 		}
+		commands = append(commands, c)
 	}
 	return commands, nil
 }

@@ -46,8 +46,8 @@ func TestCommands(t *testing.T) {
 		},
 		flovynv1.CommandType_SCHEDULE_TASK: {
 			&flovynv1.WorkflowCommand{CommandData: &flovynv1.WorkflowCommand_ScheduleTask{ScheduleTask: &flovynv1.ScheduleTaskCommand{
-				Kind: "t", Input: json, TaskExecutionId: id, TimeoutMs: proto.Int64(1500), Queue: proto.String("q"),
-				IdempotencyKey: proto.String("key"), IdempotencyKeyTtlSeconds: proto.Int64(60),
+				Kind: "t", Input: json, TaskExecutionId: id, TimeoutMs: proto.Int64(1500), Queue: new("q"),
+				IdempotencyKey: new("key"), IdempotencyKeyTtlSeconds: proto.Int64(60),
 			}}}, history.ScheduleTask{
 				ID: flovyn.TaskID(someID), Kind: "t", Queue: "q", Input: payload, MaxRetries: 3, Timeout: 1500 * time.Millisecond,
 				Key: "key", KeyTTL: time.Minute,
@@ -86,7 +86,7 @@ func TestCommands(t *testing.T) {
 		flovynv1.CommandType_SCHEDULE_CHILD_WORKFLOW: {
 			&flovynv1.WorkflowCommand{CommandData: &flovynv1.WorkflowCommand_ScheduleChildWorkflow{
 				ScheduleChildWorkflow: &flovynv1.ScheduleChildWorkflowCommand{
-					ChildExecutionName: "n", WorkflowKind: proto.String("w"), ChildWorkflowExecutionId: id, Queue: "q", PrioritySeconds: -5,
+					ChildExecutionName: "n", WorkflowKind: new("w"), ChildWorkflowExecutionId: id, Queue: "q", PrioritySeconds: -5,
 				},
 			}}, history.ScheduleChild{ID: flovyn.ExecutionID(someID), Name: "n", Kind: "w", Queue: "q", Priority: -5 * time.Second},
 		},
@@ -129,7 +129,8 @@ func TestCommands(t *testing.T) {
 func TestCommandsWithoutDataAreIgnored(t *testing.T) {
 	t.Parallel()
 	got, err := commandsOf([]*flovynv1.WorkflowCommand{
-		{}, {CommandType: flovynv1.CommandType_SUSPEND_WORKFLOW},
+		{},
+		{CommandType: flovynv1.CommandType_SUSPEND_WORKFLOW},
 		{CommandData: &flovynv1.WorkflowCommand_ClearState{ClearState: &flovynv1.ClearStateCommand{Key: "k"}}},
 	}, limit)
 	if err != nil || len(got) != 0 {

@@ -91,8 +91,13 @@ func New(cfg Config) (*connect.Server, error) {
 	return server, nil
 }
 
+// sendFactor is how much larger than a request an answer may be: a history is
+// made of many requests.
+const sendFactor = 16
+
 // Mount puts the procedures on a mux, at their paths. maxBytes bounds each
-// message, in both directions.
+// message that is received.
 func Mount(mux *http.ServeMux, server *connect.Server, maxBytes int) {
-	connecthttp.Mount(mux, server, connecthttp.WithReadMaxBytes(maxBytes), connecthttp.WithSendMaxBytes(maxBytes))
+	connecthttp.Mount(mux, server,
+		connecthttp.WithReadMaxBytes(maxBytes), connecthttp.WithSendMaxBytes(sendFactor*maxBytes))
 }

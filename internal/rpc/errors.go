@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	connect "connectrpc.com/connect/v2"
-	"github.com/google/uuid"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
 )
 
 // codes is the one map from the kinds of failure to the codes of the wire.
@@ -49,7 +49,7 @@ func wireError(err error) *connect.Error {
 	case known == nil && errors.Is(err, context.Canceled):
 		return connect.NewError(connect.CodeCanceled, fault.Message(err)).WithCause(err)
 	default:
-		id := uuid.NewString()
+		id := flovyn.NewUUID().String()
 		return connect.Errorf(connect.CodeInternal, "internal error; the server's log has it under error_id %s", id).
 			WithCause(internalError{id: id, cause: err})
 	}

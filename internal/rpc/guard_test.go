@@ -42,7 +42,7 @@ func (s *script) Send(any) error {
 }
 
 // serve runs a handler behind all interceptors.
-func serve(t *testing.T, ctx context.Context, procedure string, stream connect.ServerStream, handler connect.ServerFunc) error {
+func serve(ctx context.Context, t *testing.T, procedure string, stream connect.ServerStream, handler connect.ServerFunc) error {
 	t.Helper()
 	validator, err := protovalidate.New()
 	if err != nil {
@@ -84,14 +84,14 @@ func TestGuard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := serve(t, test.ctx, test.procedure, &script{request: test.request}, receive(&flovynv1.PollRequest{}))
+			err := serve(test.ctx, t, test.procedure, &script{request: test.request}, receive(&flovynv1.PollRequest{}))
 			var wire *connect.Error
 			if !errors.As(err, &wire) || wire.Code() != test.code || !strings.Contains(wire.Message(), test.message) {
 				t.Errorf("%v, want %v %q", err, test.code, test.message)
 			}
 		})
 	}
-	if err := serve(t, asCaller(t), poll, &script{request: own}, receive(&flovynv1.PollRequest{})); err != nil {
+	if err := serve(asCaller(t), t, poll, &script{request: own}, receive(&flovynv1.PollRequest{})); err != nil {
 		t.Errorf("a good request: %v", err)
 	}
 }
@@ -113,7 +113,7 @@ func TestGuardWithoutReceive(t *testing.T) {
 		},
 	} {
 		stream := &script{}
-		if err := serve(t, nobodys, poll, stream, handler); connect.CodeOf(err) != connect.CodePermissionDenied || stream.sent > 0 {
+		if err := serve(nobodys, t, poll, stream, handler); connect.CodeOf(err) != connect.CodePermissionDenied || stream.sent > 0 {
 			t.Errorf("%s: %v, %d messages sent", name, err, stream.sent)
 		}
 	}
@@ -121,10 +121,11 @@ func TestGuardWithoutReceive(t *testing.T) {
 
 func TestPanicIsAnInternalError(t *testing.T) {
 	t.Parallel()
-	err := serve(t, asCaller(t), poll, &script{}, func(context.Context, connect.Spec, connect.ServerStream) error {
+	err := serve(asCaller(t), t, poll, &script{}, func(context.Context, connect.Spec, connect.ServerStream) error {
 		panic("secret")
 	})
-	if connect.CodeOf(err) != connect.CodeInternal || strings.Contains(err.(*connect.Error).Message(), "secret") {
+	var wire *connect.Error
+	if !errors.As(err, &wire) || wire.Code() != connect.CodeInternal || strings.Contains(wire.Message(), "secret") {
 		t.Errorf("%v", err)
 	}
 }

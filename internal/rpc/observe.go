@@ -80,7 +80,7 @@ func recoverPanics(next connect.ServerFunc) connect.ServerFunc {
 			switch r := recover(); r {
 			case nil:
 			case http.ErrAbortHandler: // how net/http is told to drop a connection
-				panic(r)
+				panic(r) //nolint:forbidigo // passed on, not made
 			default:
 				err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 			}

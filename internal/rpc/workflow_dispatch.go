@@ -90,7 +90,7 @@ func (h workflowDispatch) StartWorkflow(ctx context.Context, req *flovynv1.Start
 }
 
 // GetVisualWorkflowDefinitionById knows no definition: there is no visual editor.
-func (h workflowDispatch) GetVisualWorkflowDefinitionById( //nolint:revive // the protocol's spelling
+func (h workflowDispatch) GetVisualWorkflowDefinitionById(
 	_ context.Context, req *flovynv1.GetVisualWorkflowDefinitionByIdRequest,
 ) (*flovynv1.GetVisualWorkflowDefinitionByIdResponse, error) {
 	id, err := parseUUID("workflow_definition_id", req.GetWorkflowDefinitionId())

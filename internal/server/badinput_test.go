@@ -67,7 +67,7 @@ func badCases(f fixture) []badCase {
 		{procedure: "WorkflowDispatch/SubscribeToNotifications", good: &flovynv1.SubscriptionRequest{OrgId: org, WorkerId: "w", Queue: "none"}},
 		{
 			procedure: "WorkflowDispatch/StartWorkflow", payloads: []string{"input"},
-			good: &flovynv1.StartWorkflowRequest{OrgId: org, WorkflowKind: "k", Input: json, Queue: "none", IdempotencyKey: proto.String("k")},
+			good: &flovynv1.StartWorkflowRequest{OrgId: org, WorkflowKind: "k", Input: json, Queue: "none", IdempotencyKey: new("k")},
 		},
 		{
 			procedure: "WorkflowDispatch/GetVisualWorkflowDefinitionById", id: "workflow_definition_id", foreign: f.foreignWorkflow,

@@ -8,10 +8,10 @@ import (
 	"slices"
 
 	connectcors "connectrpc.com/cors"
-	"github.com/google/uuid"
 	"github.com/rs/cors"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/telemetry"
 )
@@ -31,7 +31,7 @@ func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
 		if !sensible(id) {
-			id = uuid.NewString()
+			id = flovyn.NewUUID().String()
 		}
 		w.Header().Set(requestIDHeader, id)
 		next.ServeHTTP(w, r.WithContext(telemetry.WithRequestID(r.Context(), id)))
@@ -61,7 +61,7 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 				return
 			}
 			if err, ok := failure.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(failure) // how net/http is told to drop a connection
+				panic(failure) //nolint:forbidigo // passed on: how net/http is told to drop a connection
 			}
 			err := fmt.Errorf("panic: %v\n%s", failure, debug.Stack())
 			s.log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
@@ -52,8 +51,8 @@ func checkScenario(t *testing.T, p protocol, url, queue string) {
 
 	begin := time.Now()
 	started, err := dispatch.StartWorkflow(t.Context(), &flovynv1.StartWorkflowRequest{
-		OrgId: org, WorkflowKind: "order", Input: []byte(input), Queue: queue, WorkflowVersion: proto.String("1.0.0"),
-		Metadata: map[string]string{"customer": "7"}, IdempotencyKey: proto.String("key-" + queue),
+		OrgId: org, WorkflowKind: "order", Input: []byte(input), Queue: queue, WorkflowVersion: new("1.0.0"),
+		Metadata: map[string]string{"customer": "7"}, IdempotencyKey: new("key-" + queue),
 	})
 	if err != nil {
 		t.Fatal(err)

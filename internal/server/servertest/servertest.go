@@ -55,32 +55,32 @@ type Server struct {
 type Option func(*config.Config)
 
 // New starts a server on a database of its own.
-func New(t testing.TB, options ...Option) *Server {
-	t.Helper()
-	return On(t, pgtest.New(t), options...)
+func New(tb testing.TB, options ...Option) *Server {
+	tb.Helper()
+	return On(tb, pgtest.New(tb), options...)
 }
 
 // On starts a server on a database that it may share with others.
-func On(t testing.TB, dsn string, options ...Option) *Server {
-	t.Helper()
+func On(tb testing.TB, dsn string, options ...Option) *Server {
+	tb.Helper()
 	cfg := Config(dsn)
 	for _, option := range options {
 		option(cfg)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	s, err := server.New(ctx, cfg, server.Options{Version: "test"})
 	if err != nil {
-		t.Fatalf("servertest: assembling: %v", err)
+		tb.Fatalf("servertest: assembling: %v", err)
 	}
 	if err := s.Start(ctx); err != nil {
-		t.Fatalf("servertest: starting: %v", err)
+		tb.Fatalf("servertest: starting: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("servertest: stopping: %v", err)
+			tb.Errorf("servertest: stopping: %v", err)
 		}
 	})
 	http, grpc := s.Addrs()

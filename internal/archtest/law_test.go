@@ -86,7 +86,9 @@ var places = []place{
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	// An identity provider for tests and for the development server.
+	{name: "standin", floor: assembly},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
 	// The server's main starts the example workflow in `dev --demo`; the
 	// benchmark drives a server of its own through the client.

@@ -32,6 +32,15 @@ type bench struct {
 	workers *worker.Registry
 	upkeep  *upkeep.Upkeep
 	org     flovyn.OrgID
+	dsn     string
+}
+
+// another is a second server on the same database.
+func (b *bench) another() *bench {
+	b.Helper()
+	second := setUpOn(b.T, b.dsn)
+	second.org = b.org
+	return second
 }
 
 func setUp(t *testing.T) *bench {
@@ -48,7 +57,7 @@ func setUpOn(t *testing.T, dsn string) *bench {
 		t.Fatal(err)
 	}
 	e := engine.New(engine.Config{Store: store, Logger: log})
-	b := &bench{T: t, store: store, engine: e, org: flovyn.OrgID(uuid.New())}
+	b := &bench{T: t, store: store, engine: e, org: flovyn.OrgID(uuid.New()), dsn: dsn}
 	b.tasks = task.New(store, e, log)
 	b.workers = worker.New(worker.Config{Store: store, Logger: log})
 	b.upkeep = upkeep.New(upkeep.Config{

@@ -35,4 +35,6 @@ type WorkerToken struct {
 }
 
 // IsExpired reports whether the token's time is over.
-func (t *WorkerToken) IsExpired(now time.Time) bool { return t.ExpiresAt != nil && !now.Before(*t.ExpiresAt) }
+func (t *WorkerToken) IsExpired(now time.Time) bool {
+	return t.ExpiresAt != nil && !now.Before(*t.ExpiresAt)
+}

@@ -42,6 +42,7 @@ func (c *Config) Check() error {
 	k.staticKeys()
 	k.endpoint("auth.endpoints.http", c.Auth.Endpoints.HTTP)
 	k.endpoint("auth.endpoints.grpc", c.Auth.Endpoints.GRPC)
+	k.signedTokens()
 	if !c.Auth.Endpoints.HTTP.Enabled && !c.Auth.Endpoints.GRPC.Enabled {
 		k.fail("auth.endpoints", "both doors are closed, so there is nothing to serve")
 	}
@@ -70,6 +71,9 @@ func (c *checker) server() {
 		}
 	}
 	c.lasts("server.shutdown_timeout_secs", c.Server.ShutdownTimeout)
+	if c.Server.Drain < 0 || c.Server.Drain >= c.Server.ShutdownTimeout {
+		c.fail("server.drain_secs", "want less than server.shutdown_timeout_secs, of which it is a part")
+	}
 	c.between("server.max_message_bytes", c.Server.MaxMessageBytes, 64<<10, 1<<30)
 }
 
@@ -211,11 +215,12 @@ func (c *checker) lasts(path string, d time.Duration) {
 // httpURL checks an address that may be absent. The address is not quoted: it
 // may hold a password.
 func (c *checker) httpURL(path, value string) {
-	if value == "" {
-		return
-	}
-	u, err := url.Parse(value)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	if value != "" && !isHTTP(value) {
 		c.fail(path, "want a URL that begins with https:// or http://")
 	}
+}
+
+func isHTTP(value string) bool {
+	u, err := url.Parse(value)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }

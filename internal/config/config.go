@@ -57,6 +57,8 @@ type Config struct {
 	// Metrics serves measurements.
 	Metrics Metrics `toml:"metrics"`
 
+	// insecureDev is the second switch; see AllowInsecureDev.
+	insecureDev bool
 	// file is where the settings came from; empty without one.
 	file string
 	// origins are the places of the settings that were made, by path.
@@ -90,6 +92,10 @@ type Server struct {
 	// "https://app.example.com"; "*" is any, and "http://localhost:*" has any
 	// port. Default: none.
 	CORSOrigins []string `toml:"cors_origins"`
+	// Drain is how long a server that was told to stop goes on answering, with
+	// readiness at 503 and polls empty, so that load balancers notice before its
+	// ports close. Default 0.
+	Drain time.Duration `toml:"drain_secs"`
 	// ShutdownTimeout bounds how long requests in flight may take when the
 	// server stops. Default 30 s.
 	ShutdownTimeout time.Duration `toml:"shutdown_timeout_secs"`
@@ -195,14 +201,16 @@ func (k StaticKey) Caller() caller.Caller {
 
 // JWT says which signed tokens to trust.
 type JWT struct {
-	// JWKSURI is where the issuer publishes its keys.
+	// JWKSURI is where the issuer publishes its keys: https, or this machine.
+	// Required where the authenticator is in a chain, as are the next two.
 	JWKSURI string `toml:"jwks_uri"`
 	// Issuer is the value of `iss` to demand.
 	Issuer string `toml:"issuer"`
 	// Audience is the value of `aud` to demand.
 	Audience string `toml:"audience"`
-	// SkipVerification trusts unsigned tokens. For development; announced at
-	// every start. Default false.
+	// SkipVerification trusts unsigned tokens. For development: it needs
+	// FLOVYN_INSECURE_DEV=1 in the environment as well, and is announced at every
+	// start. Default false.
 	SkipVerification bool `toml:"skip_verification"`
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/flovyn/flovyn-server/internal/authn"
+	"github.com/flovyn/flovyn-server/internal/authn/jwt"
 	"github.com/flovyn/flovyn-server/internal/authn/statickey"
 	"github.com/flovyn/flovyn-server/internal/caller"
 )
@@ -51,10 +52,10 @@ var authenticators = map[string]struct {
 	reason string
 }{
 	statickey.Name:        {support: built},
-	"better_auth_jwt":     {support: announced},
+	jwt.BetterAuthName:    {support: built},
+	jwt.Name:              {support: built},
 	"better_auth_api_key": {support: announced},
 	"worker_token":        {support: announced},
-	"jwt":                 {support: announced},
 
 	"session":          {refused, "the server keeps no sessions; use better_auth_jwt"},
 	"noop":             {refused, "to run without authentication, set auth.enabled to false"},

@@ -21,13 +21,14 @@ func Load(path string, environ []string) (*Config, error) {
 			return nil, err
 		}
 	}
-	return assemble(path, file, readEnviron(environ))
+	return assemble(path, file, readEnviron(environ), insecure(environ))
 }
 
 // assemble decodes a file's settings and then the environment's, which thereby
 // win.
-func assemble(path string, file *document, environ []setting) (*Config, error) {
+func assemble(path string, file *document, environ []setting, insecure bool) (*Config, error) {
 	cfg := Default()
+	cfg.insecureDev = insecure
 	cfg.file, cfg.origins = path, map[string]origin{}
 	d := &decoder{root: reflect.ValueOf(cfg).Elem(), lines: file.lines}
 	for _, table := range file.tables {

@@ -391,7 +391,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, err = assemble("f", d, []setting{{path: "database.url", value: "postgres://h/d", text: true}})
+		_, err = assemble("f", d, []setting{{path: "database.url", value: "postgres://h/d", text: true}}, false)
 		for _, s := range append(d.settings, d.tables...) {
 			field, _ := find(reflect.ValueOf(Default()).Elem(), s.path)
 			if !field.IsValid() && (err == nil || !strings.Contains(err.Error(), "unknown setting")) {

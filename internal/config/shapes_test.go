@@ -21,6 +21,10 @@ var deeply = cmp.Options{
 	cmp.Transformer("reveal", func(s Secret) string { return string(s) }),
 }
 
+// devIssuer is what the development set-up's scripts add to its self-hosted file,
+// which has no issuer.
+const devIssuer = "AUTH__BETTER_AUTH__JWT__ISSUER=http://localhost:3000"
+
 func orgID(text string) flovyn.OrgID { return flovyn.OrgID(uuid.MustParse(text)) }
 
 func load(t *testing.T, file string, environ ...string) *Config {
@@ -71,6 +75,7 @@ func TestShapes(t *testing.T) {
 		c.Auth.Endpoints.GRPC.Authenticators = []string{"static_api_key"}
 	}
 	for file, test := range map[string]struct {
+		environ []string
 		want    func(*Config)
 		unbuilt map[string]string
 	}{
@@ -87,7 +92,7 @@ func TestShapes(t *testing.T) {
 				c.Auth.Endpoints.GRPC.Authenticators = []string{"better_auth_api_key", "worker_token", "static_api_key"}
 			},
 			unbuilt: map[string]string{
-				"http:better_auth_jwt": "34", "http:better_auth_api_key": "34",
+				"http:better_auth_api_key": "34",
 				"grpc:better_auth_api_key": "40", "grpc:worker_token": "40",
 			},
 		},
@@ -103,11 +108,12 @@ func TestShapes(t *testing.T) {
 				c.Auth.Endpoints.GRPC.Authenticators = []string{"better_auth_api_key", "worker_token"}
 			},
 			unbuilt: map[string]string{
-				"http:better_auth_jwt": "35", "http:better_auth_api_key": "35",
+				"http:better_auth_api_key": "35",
 				"grpc:better_auth_api_key": "41", "grpc:worker_token": "41",
 			},
 		},
 		"dev-selfhosted.toml": {
+			environ: []string{devIssuer},
 			want: func(c *Config) {
 				c.Database.URL = "postgres://flovyn:flovyn@localhost:5435/flovyn"
 				c.NATS = NATS{Enabled: true, URL: "nats://localhost:4222"}
@@ -115,7 +121,9 @@ func TestShapes(t *testing.T) {
 				c.Orgs = []Org{{ID: acme, Name: "Development", Slug: "dev", Tier: "FREE"}}
 				c.Auth.JWT.SkipVerification = true
 				c.Auth.BetterAuth.ValidationURL = "http://localhost:3000/api/auth/validate-key"
-				c.Auth.BetterAuthJWT = JWT{JWKSURI: "http://localhost:3000/.well-known/jwks.json", Audience: "flovyn-server"}
+				c.Auth.BetterAuthJWT = JWT{
+					JWKSURI: "http://localhost:3000/.well-known/jwks.json", Issuer: "http://localhost:3000", Audience: "flovyn-server",
+				}
 				c.Auth.StaticAPIKey.Keys = []StaticKey{
 					{"flovyn_sk_dev_admin", acme, caller.User, "admin", caller.Owner},
 					{"fwt_dev_worker", acme, caller.Worker, "worker:dev", ""},
@@ -125,8 +133,7 @@ func TestShapes(t *testing.T) {
 				c.Auth.Endpoints.HTTP.ExcludePaths = docs
 			},
 			unbuilt: map[string]string{
-				"http:better_auth_jwt": "54", "http:better_auth_api_key": "54",
-				"grpc:better_auth_jwt": "59", "grpc:better_auth_api_key": "59",
+				"http:better_auth_api_key": "54", "grpc:better_auth_api_key": "59",
 			},
 		},
 		"dev-saas.toml": {
@@ -145,8 +152,7 @@ func TestShapes(t *testing.T) {
 				c.Auth.Endpoints.HTTP.ExcludePaths = docs
 			},
 			unbuilt: map[string]string{
-				"http:better_auth_jwt": "45", "http:better_auth_api_key": "45",
-				"grpc:better_auth_jwt": "50", "grpc:better_auth_api_key": "50",
+				"http:better_auth_api_key": "45", "grpc:better_auth_api_key": "50",
 			},
 		},
 		"sdk-harness-nested.toml": {want: harness, unbuilt: map[string]string{}},
@@ -156,7 +162,7 @@ func TestShapes(t *testing.T) {
 			t.Parallel()
 			want := Default()
 			test.want(want)
-			got := load(t, file)
+			got := load(t, file, test.environ...)
 			if diff := cmp.Diff(want, got, deeply); diff != "" {
 				t.Error(diff)
 			}
@@ -170,7 +176,7 @@ func TestShapes(t *testing.T) {
 // The setting of one authenticator must never become that of another.
 func TestGenericJWTDoesNotLeak(t *testing.T) {
 	t.Parallel()
-	cfg := load(t, "dev-selfhosted.toml", "AUTH__BETTER_AUTH__JWT__ISSUER=http://localhost:3000")
+	cfg := load(t, "dev-selfhosted.toml", devIssuer)
 	if cfg.Auth.BetterAuthJWT.SkipVerification || !cfg.Auth.JWT.SkipVerification {
 		t.Error("auth.jwt and auth.better_auth.jwt are mixed up")
 	}
@@ -193,7 +199,7 @@ func TestWarningsOfShapes(t *testing.T) {
 			"auth.static_api_key.keys[1] is shorter than 16 characters and can be guessed",
 		},
 	} {
-		if diff := cmp.Diff(want, load(t, file).Warnings()); diff != "" {
+		if diff := cmp.Diff(want, load(t, file, devIssuer).Warnings()); diff != "" {
 			t.Errorf("%s: %s", file, diff)
 		}
 	}

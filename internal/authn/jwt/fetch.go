@@ -31,17 +31,24 @@ type source struct {
 	client *http.Client
 }
 
-// newSource refuses addresses where somebody on the way could put in keys of
-// his own.
-func newSource(address string) (*source, error) {
+// CheckJWKSURI refuses addresses where somebody on the way could put in keys of
+// his own. The error does not quote the address.
+func CheckJWKSURI(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "":
-		return nil, errors.New("the address of the keys is not a URL")
+		return errors.New("the address of the keys is not a URL")
 	case u.User != nil:
-		return nil, errors.New("the address of the keys holds a password")
+		return errors.New("the address of the keys holds a password, which would be logged")
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
-		return nil, errors.New("the address of the keys must begin with https://, except on this machine")
+		return errors.New("the address of the keys must begin with https://, except on this machine")
+	}
+	return nil
+}
+
+func newSource(address string) (*source, error) {
+	if err := CheckJWKSURI(address); err != nil {
+		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: fetchTimeout, ControlContext: refuseLinkLocal}
 	return &source{url: address, client: &http.Client{

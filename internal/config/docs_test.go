@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,15 @@ func documentation(t *testing.T) string {
 	return string(text)
 }
 
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // collectDefaults notes the keys of a table with their defaults, as people write
 // them.
 func collectDefaults(defaults map[string]string, prefix string, table reflect.Value) {
@@ -83,6 +93,35 @@ func defaultText(field reflect.Value) string {
 	return "none"
 }
 
+// The documentation and the README say which authenticators there are.
+func TestDocumentationOfAuthenticators(t *testing.T) {
+	t.Parallel()
+	list := func(s support) string {
+		var names []string
+		for name, entry := range authenticators {
+			if entry.support == s {
+				names = append(names, "`"+name+"`")
+			}
+		}
+		slices.Sort(names)
+		return strings.Join(names, ", ")
+	}
+	want := []string{"This version has these authenticators: " + list(built) + "."}
+	if names := list(announced); names != "" {
+		want = append(want, "It knows these by name, and does not start with them: "+names+".")
+	}
+	for name, text := range map[string]string{"docs/configuration.md": documentation(t), "README.md": readme(t)} {
+		for _, sentence := range want {
+			if !strings.Contains(text, sentence) {
+				t.Errorf("%s does not say %q", name, sentence)
+			}
+		}
+		if len(want) == 1 && strings.Contains(text, "It knows these by name") {
+			t.Errorf("%s says that authenticators are missing, and none is", name)
+		}
+	}
+}
+
 // The documentation states the limits that the code has.
 func TestDocumentationOfLimits(t *testing.T) {
 	t.Parallel()
@@ -111,11 +150,7 @@ func TestDocumentationOfLimits(t *testing.T) {
 // The example in the README loads, can be built, and is as safe as it looks.
 func TestReadmeExample(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, example, found := strings.Cut(string(readme), "```toml\n")
+	_, example, found := strings.Cut(readme(t), "```toml\n")
 	example, _, closed := strings.Cut(example, "```\n")
 	if !found || !closed {
 		t.Fatal("there is no example in the README")

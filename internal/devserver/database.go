@@ -85,8 +85,7 @@ func (db *database) start(ctx context.Context, cfg Config, dir string) error {
 func explain(err error) error {
 	var running *pgserver.RunningError
 	if errors.As(err, &running) {
-		return fmt.Errorf("another dev server is using the data directory: stop it, "+
-			"or choose another directory with --data-dir (%w)", err)
+		return fmt.Errorf("another dev server is using the data directory, which --data-dir changes: %w", err)
 	}
 	return fmt.Errorf("starting the database: %w; to use a database of your own, "+
 		"name it with --database-url", err)

@@ -71,7 +71,7 @@ func (c *checker) server() {
 		}
 	}
 	c.lasts("server.shutdown_timeout_secs", c.Server.ShutdownTimeout)
-	if c.Server.Drain < 0 || c.Server.Drain >= c.Server.ShutdownTimeout {
+	if d := c.Server.Drain; d < 0 || d > 0 && d >= c.Server.ShutdownTimeout {
 		c.fail("server.drain_secs", "want less than server.shutdown_timeout_secs, of which it is a part")
 	}
 	c.between("server.max_message_bytes", c.Server.MaxMessageBytes, 64<<10, 1<<30)

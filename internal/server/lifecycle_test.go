@@ -85,6 +85,35 @@ func TestGracefulShutdown(t *testing.T) {
 	}
 }
 
+// While it drains, a server that was told to stop still answers, unready, so
+// that load balancers notice before its ports close.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, func(cfg *config.Config) { cfg.Server.Drain = 20 * time.Second })
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	stopped := make(chan struct{})
+	go func() {
+		_ = s.Shutdown(ctx)
+		close(stopped)
+	}()
+	ticks := time.NewTicker(10 * time.Millisecond)
+	defer ticks.Stop()
+	for code := 0; code != http.StatusServiceUnavailable; <-ticks.C {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.HTTP+"/_/health/ready", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatalf("a draining server does not answer: %v", err)
+		}
+		_ = response.Body.Close()
+		code = response.StatusCode
+	}
+	cancel() // the rest of the drain is not waited for
+	<-stopped
+}
+
 // Run ends when its context does.
 func TestRun(t *testing.T) {
 	t.Parallel()

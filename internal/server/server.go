@@ -117,6 +117,9 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	for _, warning := range cfg.Warnings() {
 		s.log.ErrorContext(ctx, "dangerous configuration", "warning", warning)
 	}
+	for _, notice := range cfg.Notices() {
+		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
+	}
 	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -259,6 +262,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		close(s.stopping)
 		s.engine.ClosePolls()
+		s.drain(ctx)
 		s.stopErr = s.closeListeners(ctx)
 		s.serving.Wait()
 		s.loops.Stop()
@@ -269,6 +273,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.log.InfoContext(ctx, "stopped")
 	})
 	return s.stopErr
+}
+
+// drain goes on answering for a while, unready.
+func (s *Server) drain(ctx context.Context) {
+	timer := time.NewTimer(s.cfg.Server.Drain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // Failed returns a channel that tells when a listener breaks down.

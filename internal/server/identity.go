@@ -1,10 +1,18 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
 	"github.com/flovyn/flovyn-server/internal/authn"
+	"github.com/flovyn/flovyn-server/internal/authn/jwt"
 	"github.com/flovyn/flovyn-server/internal/authn/statickey"
+	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -39,14 +47,44 @@ func (s *Server) makeAuthenticator(name string) (authn.Authenticator, error) {
 			keys[i] = statickey.Key{Secret: string(k.Key), Caller: k.Caller()}
 		}
 		return statickey.New(keys)
+	case jwt.BetterAuthName:
+		return s.signedTokens(name, s.cfg.Auth.BetterAuthJWT)
+	case jwt.Name:
+		return s.signedTokens(name, s.cfg.Auth.JWT)
 	default:
 		return nil, fault.New(fault.Unimplemented, "not part of this version")
 	}
 }
 
+func (s *Server) signedTokens(name string, settings config.JWT) (authn.Authenticator, error) {
+	return jwt.New(jwt.Config{
+		Name: name, JWKSURI: settings.JWKSURI, Issuer: settings.Issuer, Audience: settings.Audience,
+		SkipVerification: settings.SkipVerification, Orgs: s.orgs, Log: s.log,
+	})
+}
+
+// startIdentity starts what authenticators do in the background: those that do
+// something have Parts. It waits for no identity provider.
+func (s *Server) startIdentity(ctx context.Context) error {
+	var parts []loop.Part
+	for _, name := range slices.Sorted(maps.Keys(s.known)) {
+		if busy, ok := s.known[name].(interface{ Parts() []loop.Part }); ok {
+			parts = append(parts, busy.Parts()...)
+		}
+	}
+	s.identity = loop.NewGroup("identity", parts...)
+	if err := s.identity.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("starting the authenticators: %w", err)
+	}
+	return nil
+}
+
 // closeIdentity ends what authenticators do in the background: those that do
 // something have a Close.
 func (s *Server) closeIdentity() {
+	if s.identity != nil {
+		s.identity.Stop()
+	}
 	for _, a := range s.known {
 		if closer, ok := a.(interface{ Close() }); ok {
 			closer.Close()

@@ -68,11 +68,13 @@ type Server struct {
 	workers *worker.Registry
 	orgs    *org.Resolver
 	known   authenticators // who can tell who calls
-	bus     *wake.Bus
-	loops   *loop.Group
-	rpc     *connect.Server
-	handler http.Handler // everything that is served, behind the doors
-	doors   []*door
+	// identity is what authenticators do in the background, once started.
+	identity *loop.Group
+	bus      *wake.Bus
+	loops    *loop.Group
+	rpc      *connect.Server
+	handler  http.Handler // everything that is served, behind the doors
+	doors    []*door
 
 	// stopping is closed when the server begins to stop.
 	stopping  chan struct{}
@@ -246,6 +248,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.bus.Start(ctx)
+	if err := s.startIdentity(ctx); err != nil {
+		return err
+	}
 	if err := s.loops.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("starting background work: %w", err)
 	}

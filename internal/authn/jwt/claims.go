@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -72,21 +71,5 @@ func (a *Authenticator) readOrg(read jwt.Token) (org.TokenOrg, caller.Role) {
 		return value
 	}
 	found := org.TokenOrg{Issuer: a.cfg.Issuer, ExternalID: text("id"), Slug: text("slug"), Name: text("name")}
-	return found, highestRole(text("role"))
-}
-
-// roles are those that policies know, from the least powerful.
-var roles = []caller.Role{caller.NoRole, caller.Member, caller.Admin, caller.Owner}
-
-// highestRole reads the roles of a member as Better Auth writes them: lower
-// case, several between commas. One that nobody knows is none.
-func highestRole(text string) caller.Role {
-	highest := caller.NoRole
-	for word := range strings.SplitSeq(text, ",") {
-		role := caller.Role(strings.ToUpper(strings.TrimSpace(word)))
-		if slices.Index(roles, role) > slices.Index(roles, highest) {
-			highest = role
-		}
-	}
-	return highest
+	return found, caller.HighestRole(text("role"))
 }

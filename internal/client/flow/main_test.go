@@ -3,7 +3,7 @@ package flow
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/flovyn/flovyn-server/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -98,7 +98,7 @@ func (r *running) code(t *testing.T) int {
 // runs as when the tests run as root.
 func place(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "flovyn-dev-test-")
+	dir, err := os.MkdirTemp("", "flovyn-dev-test-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

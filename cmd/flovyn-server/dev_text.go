@@ -35,9 +35,9 @@ For workers:
 // invite prints command lines to paste, which start an order for the worker that
 // is running here, approve it, and show what became of it.
 func invite(w io.Writer, s *devserver.Server) {
-	order := fmt.Sprintf(`{"orgId": "%s", "workflowKind": "%s", "queue": "%s", "input": "%s"}`,
+	order := fmt.Sprintf(`{"orgId": %q, "workflowKind": %q, "queue": %q, "input": %q}`,
 		devserver.OrgID, demo.Kind, demo.Queue, inBase64(demo.Input))
-	approval := fmt.Sprintf(`{"promiseId": "ID:%s", "value": "%s"}`, demo.ApprovalPromise, inBase64(demo.ApprovalValue))
+	approval := fmt.Sprintf(`{"promiseId": %q, "value": %q}`, "ID:"+demo.ApprovalPromise, inBase64(demo.ApprovalValue))
 	fmt.Fprintf(w, `The example worker goes on working; Ctrl-C stops everything.
 
 Order something, with curl or with buf curl; the answer is the order's id. The

@@ -83,8 +83,7 @@ func (db *database) start(ctx context.Context, cfg Config, dir string) error {
 
 // explain says what to do about a database that does not start.
 func explain(err error) error {
-	var running *pgserver.RunningError
-	if errors.As(err, &running) {
+	if _, running := errors.AsType[*pgserver.RunningError](err); running {
 		return fmt.Errorf("another dev server is using the data directory, which --data-dir changes: %w", err)
 	}
 	return fmt.Errorf("starting the database: %w; to use a database of your own, "+

@@ -27,7 +27,7 @@ const patience = 2 * time.Minute
 // runs as when the tests run as root, unlike that of t.TempDir.
 func place(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "flovyn-devserver-test-")
+	dir, err := os.MkdirTemp("", "flovyn-devserver-test-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,8 +155,11 @@ func (e *Engine) Tell(tx *postgres.Tx, w *flovyn.WorkflowExecution, facts ...his
 func (e *Engine) Return(ctx context.Context, a flovyn.Activation) {
 	err := e.store.Do(ctx, postgres.Touch{Executions: []flovyn.ExecutionID{a.Execution.ID}}, func(tx *postgres.Tx) error {
 		w, err := tx.Execution(a.Execution.Org, a.Execution.ID)
-		if err != nil || !heldSince(w, a.Execution.ClaimedAt) {
+		if err != nil {
 			return err
+		}
+		if !heldSince(w, a.Execution.ClaimedAt) {
+			return e.lookAgain(tx, w)
 		}
 		w.Activations--
 		return e.MakeRunnable(tx, w)

@@ -15,7 +15,9 @@
 // becomes runnable; held by a worker, the news is noted, and the submission
 // that would suspend it makes it runnable again. An activation that a worker
 // never submits is taken back after a time (Reclaim); because that worker may
-// yet submit on an older view, the next activation counts as having news.
+// yet submit on an older view, the next activation counts as having news. And when
+// such a worker does submit in the place of a later one, it is the later one's
+// submission, now stale, that makes the waiting execution runnable once more.
 package engine
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -33,6 +34,7 @@ type bench struct {
 	upkeep  *upkeep.Upkeep
 	org     flovyn.OrgID
 	dsn     string
+	conn    *pgx.Conn // behind the engine's back
 }
 
 // another is a second server on the same database.
@@ -64,6 +66,7 @@ func setUpOn(t *testing.T, dsn string) *bench {
 		Store: store, Engine: e, Tasks: b.tasks, Workers: b.workers, Logger: log,
 		ActivationTimeout: time.Millisecond, TaskSilence: time.Millisecond,
 	})
+	b.connect()
 	t.Cleanup(func() {
 		e.ClosePolls()
 		e.Close()

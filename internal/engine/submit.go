@@ -14,8 +14,9 @@ import (
 // Submit takes what a worker decided in an activation: commands, and the state
 // in which it leaves the execution. A submission for an execution that no
 // worker holds is stale (its activation was taken back, or a second copy
-// arrived); it is ignored without an error, because the work it stands for is
-// done or will be done by someone else.
+// arrived); what it says is ignored without an error, because the work it stands
+// for is done or will be done by someone else. But an execution that waits is
+// looked at again: somebody with an older view has submitted in this one's place.
 func (e *Engine) Submit(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, commands []history.Command, status history.Status) error {
 	if len(commands) > e.cfg.MaxCommands {
 		return fault.New(fault.Exhausted, "commands: %d exceed the limit of %d in one submission", len(commands), e.cfg.MaxCommands)
@@ -32,10 +33,19 @@ func (e *Engine) Submit(ctx context.Context, org flovyn.OrgID, id flovyn.Executi
 		}
 		if w.Status != flovyn.WorkflowRunning {
 			e.log.Debug("ignoring a stale submission", "execution", id, "status", w.Status)
-			return nil
+			return e.lookAgain(tx, w)
 		}
 		return e.apply(tx, w, withQueues(w, commands), status)
 	})
+}
+
+// lookAgain makes an execution runnable that waits on the word of a worker who
+// may not have seen what the one whose word comes too late has seen.
+func (e *Engine) lookAgain(tx *postgres.Tx, w *flovyn.WorkflowExecution) error {
+	if w.Status != flovyn.WorkflowWaiting {
+		return nil
+	}
+	return e.MakeRunnable(tx, w)
 }
 
 // checkCommand checks the names in a command; payloads were checked when the

@@ -194,7 +194,9 @@ func TestReturn(t *testing.T) {
 	b.engine.Return(t.Context(), *a) // of an earlier claim
 	b.wantStatus(id, flovyn.WorkflowRunning)
 	b.submit(id, history.Suspended, history.ScheduleTask{ID: newTaskID(), Kind: "t", Input: []byte(`{"b": 2}`), MaxRetries: 3})
-	b.engine.Return(t.Context(), *again)
+	b.engine.Return(t.Context(), *again) // as if another one had submitted in its place: looked at again
+	b.poll()
+	b.submit(id, history.Suspended)
 	b.wantStatus(id, flovyn.WorkflowWaiting)
 	first := b.pollTask()
 	b.tasks.Return(t.Context(), *first)

@@ -43,6 +43,7 @@ func (c *Config) Check() error {
 	k.endpoint("auth.endpoints.http", c.Auth.Endpoints.HTTP)
 	k.endpoint("auth.endpoints.grpc", c.Auth.Endpoints.GRPC)
 	k.signedTokens()
+	k.apiKeys()
 	if !c.Auth.Endpoints.HTTP.Enabled && !c.Auth.Endpoints.GRPC.Enabled {
 		k.fail("auth.endpoints", "both doors are closed, so there is nothing to serve")
 	}
@@ -132,16 +133,18 @@ func (c *checker) collaborators() {
 	c.httpURL("otel.otlp_endpoint", c.OTel.Endpoint)
 }
 
+// maxTokenPrefix bounds what worker tokens begin with.
+const maxTokenPrefix = 32
+
 // identities checks the settings of the authenticators that ask others.
 func (c *checker) identities() {
 	a := c.Auth
 	c.httpURL("auth.better_auth_jwt.jwks_uri", a.BetterAuthJWT.JWKSURI)
 	c.httpURL("auth.jwt.jwks_uri", a.JWT.JWKSURI)
 	c.httpURL("auth.better_auth.validation_url", a.BetterAuth.ValidationURL)
-	c.lasts("auth.better_auth.timeout_secs", a.BetterAuth.Timeout)
 	c.role("auth.better_auth.default_user_role", a.BetterAuth.DefaultUserRole)
-	if _, err := authn.NewCredential(a.WorkerToken.Prefix); err != nil {
-		c.fail("auth.worker_token.prefix", "want visible characters that a header can carry")
+	if _, err := authn.NewCredential(a.WorkerToken.Prefix); err != nil || len(a.WorkerToken.Prefix) > maxTokenPrefix {
+		c.fail("auth.worker_token.prefix", "want visible characters that a header can carry, at most %d", maxTokenPrefix)
 	}
 	if a.AttrResolver.Type != "noop" {
 		c.fail("auth.attr_resolver.resolver_type", "%q is not offered; known: noop", a.AttrResolver.Type)

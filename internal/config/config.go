@@ -8,9 +8,9 @@
 // It can be made in a TOML file, in the environment, or not at all; the
 // environment wins over the file, and the file over the default. In the
 // environment a path is written in capitals with two underscores between its
-// parts (AUTH__ENDPOINTS__HTTP__AUTHENTICATORS); five settings have names of
+// parts (AUTH__ENDPOINTS__HTTP__AUTHENTICATORS); six settings have names of
 // their own there: DATABASE_URL, SERVER_PORT, GRPC_SERVER_PORT,
-// WORKER_TOKEN_SECRET and ORGS. CONFIG_FILE names the file. A list is written
+// WORKER_TOKEN_SECRET, WORKER_TOKEN_SECRET_PREVIOUS and ORGS. CONFIG_FILE names the file. A list is written
 // with commas or as a TOML or JSON array, a list of tables as an array of
 // inline tables or objects. An empty variable counts as not set. A variable
 // that begins like one of ours (AUTH__) and names no setting is an error; all
@@ -216,13 +216,17 @@ type JWT struct {
 
 // BetterAuth says who validates API keys.
 type BetterAuth struct {
-	// ValidationURL answers whether a key is good.
+	// ValidationURL answers whether a key is good: https, or this machine.
+	// Required where the authenticator is in a chain.
 	ValidationURL string `toml:"validation_url"`
 	// Timeout bounds one such question. Default 5 s.
 	Timeout time.Duration `toml:"timeout_secs"`
 	// DefaultUserRole is the role of a user whose key says nothing about roles.
 	// Default MEMBER.
 	DefaultUserRole caller.Role `toml:"default_user_role"`
+	// AllowService accepts keys of which the provider says that they are a
+	// service's. Default false.
+	AllowService bool `toml:"allow_service"`
 }
 
 // WorkerToken says how the server's own tokens look.
@@ -230,8 +234,11 @@ type WorkerToken struct {
 	// Prefix begins every token. Default "fwt_".
 	Prefix string `toml:"prefix"`
 	// Secret keys the digests under which tokens are stored. Give it by the
-	// variable WORKER_TOKEN_SECRET.
+	// variable WORKER_TOKEN_SECRET. Required where the authenticator is in a chain.
 	Secret Secret `toml:"secret"`
+	// PreviousSecret is the one before, while tokens that were stored under it are
+	// still good. Give it by the variable WORKER_TOKEN_SECRET_PREVIOUS. Optional.
+	PreviousSecret Secret `toml:"previous_secret"`
 }
 
 // OrgResolver finds the organization that a credential names.

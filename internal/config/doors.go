@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -9,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/flovyn/flovyn-server/internal/authn"
+	"github.com/flovyn/flovyn-server/internal/authn/apikey"
 	"github.com/flovyn/flovyn-server/internal/authn/jwt"
 	"github.com/flovyn/flovyn-server/internal/authn/statickey"
+	"github.com/flovyn/flovyn-server/internal/authn/workertoken"
 	"github.com/flovyn/flovyn-server/internal/caller"
 )
 
@@ -33,44 +34,30 @@ var authorizers = map[string]string{
 	"none":             AuthorizerNoop,
 }
 
-// support says what becomes of a name in a list of authenticators.
-type support int
-
-const (
-	// built is part of this version.
-	built support = iota
-	// announced is a name that makes sense and that this version cannot build.
-	announced
-	// refused is a name of old documents that is not going to be built.
-	refused
-)
-
 // authenticators are all the names. A name that is not here is a mistake too.
-var authenticators = map[string]struct {
-	support support
-	// reason says, for a refused name, what to do instead.
-	reason string
-}{
-	statickey.Name:        {support: built},
-	jwt.BetterAuthName:    {support: built},
-	jwt.Name:              {support: built},
-	"better_auth_api_key": {support: announced},
-	"worker_token":        {support: announced},
+// Some are names of old documents that are not going to be built: for those, it
+// says what to do instead.
+var authenticators = map[string]struct{ refused string }{
+	statickey.Name:     {},
+	jwt.BetterAuthName: {},
+	jwt.Name:           {},
+	apikey.Name:        {},
+	workertoken.Name:   {},
 
-	"session":          {refused, "the server keeps no sessions; use better_auth_jwt"},
-	"noop":             {refused, "to run without authentication, set auth.enabled to false"},
-	"anonymous":        {refused, "to run without authentication, set auth.enabled to false"},
-	"deny_all":         {refused, "to close a door, set its enabled to false"},
-	"external_api_key": {refused, "use better_auth_api_key"},
-	"database":         {refused, "use worker_token"},
-	"oauth2":           {refused, "use jwt"},
+	"session":          {"the server keeps no sessions; use better_auth_jwt"},
+	"noop":             {"to run without authentication, set auth.enabled to false"},
+	"anonymous":        {"to run without authentication, set auth.enabled to false"},
+	"deny_all":         {"to close a door, set its enabled to false"},
+	"external_api_key": {"use better_auth_api_key"},
+	"database":         {"use worker_token"},
+	"oauth2":           {"use jwt"},
 }
 
 // knownAuthenticators are the names that may be in a chain.
 func knownAuthenticators() string {
 	known := maps.Clone(authenticators)
 	for name, entry := range known {
-		if entry.support == refused {
+		if entry.refused != "" {
 			delete(known, name)
 		}
 	}
@@ -90,8 +77,8 @@ func (c *checker) endpoint(path string, e Endpoint) {
 		switch {
 		case !known:
 			c.fail(at, "unknown authenticator %q; known: %s", name, knownAuthenticators())
-		case entry.support == refused:
-			c.fail(at, "authenticator %q is not offered: %s", name, entry.reason)
+		case entry.refused != "":
+			c.fail(at, "authenticator %q is not offered: %s", name, entry.refused)
 		case slices.Contains(e.Authenticators[:i], name):
 			c.fail(at, "authenticator %q is listed twice", name)
 		}
@@ -126,23 +113,6 @@ func (c *Config) doors() map[string]Endpoint {
 	return doors
 }
 
-// Buildable returns what the configuration asks for and this version of the
-// server does not have, by name and place. The server must not start then: to
-// leave an authenticator out of a chain is to decide who gets in.
-func (c *Config) Buildable() error {
-	k := &checker{Config: c}
-	doors := c.doors()
-	for _, path := range slices.Sorted(maps.Keys(doors)) {
-		for i, name := range doors[path].Authenticators {
-			if authenticators[name].support != built {
-				k.fail(fmt.Sprintf("%s.authenticators[%d]", path, i),
-					"authenticator %q cannot be built: not part of this version", name)
-			}
-		}
-	}
-	return errors.Join(k.mistakes...)
-}
-
 // shortKey is a length below which a key can be guessed.
 const shortKey = 16
 
@@ -169,14 +139,19 @@ func (c *Config) Warnings() (warnings []string) {
 	if c.Auth.JWT.SkipVerification {
 		warn("auth.jwt.skip_verification is true: whoever writes a token is believed")
 	}
-	return append(warnings, c.keyWarnings()...)
+	return slices.Concat(warnings, c.keyWarnings(), c.secretWarnings())
+}
+
+// isPrivate reports whether only this machine can reach the server: who can guess
+// a secret is on it already.
+func (c *Config) isPrivate() bool {
+	ip := net.ParseIP(c.Server.Host)
+	return ip != nil && ip.IsLoopback()
 }
 
 func (c *Config) keyWarnings() (warnings []string) {
-	ip := net.ParseIP(c.Server.Host)
-	private := ip != nil && ip.IsLoopback() // who can guess is on this machine already
 	for i, key := range c.Auth.StaticAPIKey.Keys {
-		if len(key.Key) < shortKey && !private {
+		if len(key.Key) < shortKey && !c.isPrivate() {
 			warnings = append(warnings, fmt.Sprintf(
 				"auth.static_api_key.keys[%d] is shorter than %d characters and can be guessed", i, shortKey))
 		}

@@ -11,11 +11,12 @@ import (
 
 // variables are the environment's own names of settings.
 var variables = map[string]string{
-	"DATABASE_URL":        "database.url",
-	"SERVER_PORT":         "server.http_port",
-	"GRPC_SERVER_PORT":    "server.grpc_port",
-	"WORKER_TOKEN_SECRET": "auth.worker_token.secret",
-	"ORGS":                "orgs",
+	"DATABASE_URL":                 "database.url",
+	"SERVER_PORT":                  "server.http_port",
+	"GRPC_SERVER_PORT":             "server.grpc_port",
+	"WORKER_TOKEN_SECRET":          "auth.worker_token.secret",
+	"WORKER_TOKEN_SECRET_PREVIOUS": "auth.worker_token.previous_secret",
+	"ORGS":                         "orgs",
 }
 
 // fileVariable names the configuration file.

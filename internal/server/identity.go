@@ -6,13 +6,18 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/flovyn/flovyn-server/internal/authn"
+	"github.com/flovyn/flovyn-server/internal/authn/apikey"
 	"github.com/flovyn/flovyn-server/internal/authn/jwt"
 	"github.com/flovyn/flovyn-server/internal/authn/statickey"
+	"github.com/flovyn/flovyn-server/internal/authn/workertoken"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
+	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -38,7 +43,7 @@ func (s *Server) authenticator(name string) (authn.Authenticator, error) {
 }
 
 // makeAuthenticator makes a link. Configurations that name others do not pass
-// config.Buildable.
+// their check.
 func (s *Server) makeAuthenticator(name string) (authn.Authenticator, error) {
 	switch name {
 	case statickey.Name:
@@ -51,8 +56,12 @@ func (s *Server) makeAuthenticator(name string) (authn.Authenticator, error) {
 		return s.signedTokens(name, s.cfg.Auth.BetterAuthJWT)
 	case jwt.Name:
 		return s.signedTokens(name, s.cfg.Auth.JWT)
+	case apikey.Name:
+		return s.apiKeys()
+	case workertoken.Name:
+		return s.workerTokens()
 	default:
-		return nil, fault.New(fault.Unimplemented, "not part of this version")
+		return nil, fault.Bug("no authenticator %q", name)
 	}
 }
 
@@ -61,6 +70,30 @@ func (s *Server) signedTokens(name string, settings config.JWT) (authn.Authentic
 		Name: name, JWKSURI: settings.JWKSURI, Issuer: settings.Issuer, Audience: settings.Audience,
 		SkipVerification: settings.SkipVerification, Orgs: s.orgs, Log: s.log,
 	})
+}
+
+func (s *Server) apiKeys() (authn.Authenticator, error) {
+	settings := s.cfg.Auth.BetterAuth
+	return apikey.New(apikey.Config{
+		URL: settings.ValidationURL, Timeout: settings.Timeout, Issuer: s.cfg.Auth.BetterAuthJWT.Issuer,
+		DefaultUserRole: settings.DefaultUserRole, AllowService: settings.AllowService, Orgs: s.orgs, Log: s.log,
+	})
+}
+
+func (s *Server) workerTokens() (authn.Authenticator, error) {
+	settings := s.cfg.Auth.WorkerToken
+	tokens, err := token.New(token.Config{
+		Store: s.store, Prefix: settings.Prefix, Secret: string(settings.Secret), PreviousSecret: string(settings.PreviousSecret), Log: s.log,
+		Publish: func(_ context.Context, org flovyn.OrgID, id flovyn.TokenID) error {
+			s.bus.Publish(wake.HintToken, wake.Key{Org: org, Queue: id.String()})
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.tokens = tokens
+	return workertoken.New(tokens), nil
 }
 
 // startIdentity starts what authenticators do in the background: those that do
@@ -90,7 +123,28 @@ func (s *Server) closeIdentity() {
 			closer.Close()
 		}
 	}
+	if s.tokens != nil {
+		s.tokens.Close()
+	}
 	s.orgs.Close()
+}
+
+// forgetToken looks again at a worker token that another server revoked.
+func (s *Server) forgetToken(id string) {
+	parsed, err := uuid.Parse(id)
+	if err != nil || s.tokens == nil {
+		return
+	}
+	s.tokens.Forget(flovyn.TokenID(parsed))
+}
+
+// forgetIdentities looks again at everything that another server may have
+// changed.
+func (s *Server) forgetIdentities() {
+	s.orgs.ForgetAll()
+	if s.tokens != nil {
+		s.tokens.ForgetAll()
+	}
 }
 
 // publishOrg tells the other servers that an organization changed.

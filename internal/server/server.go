@@ -43,6 +43,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/upkeep"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -67,6 +68,7 @@ type Server struct {
 	tasks   *task.Tasks
 	workers *worker.Registry
 	orgs    *org.Resolver
+	tokens  *token.Tokens  // nil where worker_token is in no chain
 	known   authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
@@ -196,6 +198,8 @@ func (s *Server) receiveHint(hint wake.Hint) {
 		s.workers.Forget(hint.Org)
 	case wake.HintOrg:
 		s.orgs.Forget(hint.Org)
+	case wake.HintToken:
+		s.forgetToken(hint.Name)
 	default:
 		s.engine.Wake(flovyn.Class(hint.Class), wake.Key{Org: hint.Org, Queue: hint.Name})
 	}
@@ -204,7 +208,7 @@ func (s *Server) receiveHint(hint wake.Hint) {
 // hintsMissed looks at everything that another server may have done.
 func (s *Server) hintsMissed() {
 	s.workers.ForgetAll()
-	s.orgs.ForgetAll()
+	s.forgetIdentities()
 	s.engine.WakeAll()
 }
 

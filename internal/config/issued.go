@@ -1,0 +1,60 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/flovyn/flovyn-server/internal/authn/apikey"
+	"github.com/flovyn/flovyn-server/internal/authn/workertoken"
+)
+
+// apiKeys checks the authenticator of API keys, if it is in a chain. Its timeout
+// bounds how long a client waits for an identity provider that is down.
+func (c *checker) apiKeys() {
+	c.between("auth.better_auth.timeout_secs", int(c.Auth.BetterAuth.Timeout.Seconds()), 1, 60)
+	if !c.chained(apikey.Name) {
+		return
+	}
+	url := c.Auth.BetterAuth.ValidationURL
+	c.required("auth.better_auth.validation_url", url)
+	if err := apikey.CheckURL(url); err != nil && isHTTP(url) {
+		c.fail("auth.better_auth.validation_url", "%s", err)
+	}
+}
+
+// Buildable returns what serving needs besides a configuration that makes sense:
+// secrets, which the environment of the server has and not its file. The server
+// must not start without them: to leave an authenticator out of a chain is to
+// decide who gets in.
+func (c *Config) Buildable() error {
+	k := &checker{Config: c}
+	doors := c.doors()
+	for _, path := range slices.Sorted(maps.Keys(doors)) {
+		i := slices.Index(doors[path].Authenticators, workertoken.Name)
+		if i >= 0 && c.Auth.WorkerToken.Secret == "" {
+			k.fail(fmt.Sprintf("%s.authenticators[%d]", path, i),
+				"authenticator %q cannot be built: auth.worker_token.secret is required; set WORKER_TOKEN_SECRET", workertoken.Name)
+		}
+	}
+	return errors.Join(k.mistakes...)
+}
+
+// developmentSecret is the one of the development set-up, which everybody knows.
+const developmentSecret = "dev-secret-key-for-testing-only"
+
+// secretWarnings are about the secret of worker tokens.
+func (c *Config) secretWarnings() (warnings []string) {
+	secret := c.Auth.WorkerToken.Secret
+	if !c.chained(workertoken.Name) || secret == "" || c.isPrivate() {
+		return nil
+	}
+	if len(secret) < shortKey {
+		warnings = append(warnings, fmt.Sprintf("auth.worker_token.secret is shorter than %d characters and can be guessed", shortKey))
+	}
+	if secret == developmentSecret {
+		warnings = append(warnings, "auth.worker_token.secret is the one of the development set-up, which everybody knows")
+	}
+	return warnings
+}

@@ -60,8 +60,10 @@ func (a *Authenticator) read(key string, body []byte) (verdict, error) {
 	if v.role, err = a.role(v.kind, fields); err != nil {
 		return verdict{}, err
 	}
-	v.id, err = principalID(key, fields)
-	return v, err
+	if v.id, err = principalID(key, fields); err != nil {
+		return verdict{}, err
+	}
+	return v, nil
 }
 
 // principalKind is what the key's beginning says, if the provider agrees. Only

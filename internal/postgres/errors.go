@@ -18,6 +18,7 @@ const (
 	stateCheckViolation       = "23514"
 	stateSerializationFailure = "40001"
 	stateDeadlock             = "40P01"
+	stateDuplicateTable       = "42P07"
 	stateInvalidParameter     = "22023"
 	stateInvalidText          = "22021" // a character the encoding does not have
 	stateUntranslatable       = "22P05"
@@ -97,6 +98,12 @@ func serverGone(err error) bool {
 		return pg.Code == stateAdminShutdown || pg.Code == stateCrashShutdown || pg.Code == stateCannotConnectNow
 	}
 	return lostConnection(err)
+}
+
+// tableExists reports whether a table was not made because it is there.
+func tableExists(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == stateDuplicateTable
 }
 
 // neverAssigned reports whether the server has not come to a transaction yet, as

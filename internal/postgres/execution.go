@@ -56,7 +56,11 @@ func (s *Store) State(ctx context.Context, org flovyn.OrgID, id flovyn.Execution
 
 // EnsureHistoryPartitions makes the partitions of the coming months.
 func (s *Store) EnsureHistoryPartitions(ctx context.Context, ahead int) error {
-	if _, err := s.q.HistoryPartitionsEnsure(ctx, s.pool, int32(ahead)); err != nil {
+	_, err := s.q.HistoryPartitionsEnsure(ctx, s.pool, int32(ahead))
+	for tries := 0; tries < maxTries && tableExists(err); tries++ { // another server was faster
+		_, err = s.q.HistoryPartitionsEnsure(ctx, s.pool, int32(ahead))
+	}
+	if err != nil {
 		return fmt.Errorf("making history partitions: %w", translate(err))
 	}
 	return nil

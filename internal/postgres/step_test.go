@@ -511,7 +511,7 @@ func TestSessionsCut(t *testing.T) {
 	}
 	for left.Load() > 0 {
 		_, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'flovyn-server' AND random() < 0.2`)
+			WHERE datname = current_database() AND application_name = 'flovyn-server' AND random() < 0.03`)
 		if err != nil {
 			t.Fatal(err)
 		}

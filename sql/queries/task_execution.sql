@@ -38,19 +38,19 @@ SELECT * FROM task_execution WHERE id = @id AND org_id = @org_id;
 
 -- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.id FROM ready r
+    SELECT r.class, r.id FROM ready r
     WHERE r.class = 'task' AND r.org_id = @org_id AND r.queue = @queue
       AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
     ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ready r USING picked p WHERE r.class = 'task' AND r.id = p.id
+    DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
     SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = (@worker_ids::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
         execution_count = t.execution_count + 1
-    FROM numbered n WHERE t.id = n.id AND t.org_id = @org_id AND t.status = 'PENDING'
+    FROM numbered n WHERE t.id = n.id AND (t.org_id = @org_id) IS TRUE AND t.status = 'PENDING'
     RETURNING t.*
 )
 SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM claimed t

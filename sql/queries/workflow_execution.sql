@@ -15,6 +15,9 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
     unnest(@metadata::text[]) AS metadata, unnest(@created_ats::timestamptz[]) AS created_at,
     unnest(@started_ats::timestamptz[]) AS started_at, unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
 
+-- Where a row is named by its id, its organization is compared with IS TRUE: that
+-- keeps a planner without statistics off the index of the organization, which
+-- leads through all its executions.
 -- name: ExecutionsUpdate :exec
 UPDATE workflow_execution w SET status = u.status, last_seq = u.last_seq, news = u.news, disputed = u.disputed,
     worker_id = u.worker_id, claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), activations = u.activations,
@@ -26,28 +29,28 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
     unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@activations::integer[]) AS activations,
     unnest(@idempotency_keys::text[]) AS idempotency_key, unnest(@started_ats::timestamptz[]) AS started_at,
     unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
-WHERE w.id = u.id AND w.org_id = u.org_id;
+WHERE w.id = u.id AND (w.org_id = u.org_id) IS TRUE;
 
 -- name: ExecutionGet :one
-SELECT * FROM workflow_execution WHERE id = @id AND org_id = @org_id;
+SELECT * FROM workflow_execution WHERE id = @id AND (org_id = @org_id) IS TRUE;
 
 -- Claims the first runnable executions of a queue for the named workers. They are
--- locked by id, as steps lock them, so that neither waits for the other.
+-- locked by id, as steps lock them, so that neither deadlocks with the other.
 -- name: ExecutionsClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.id FROM ready r
+    SELECT r.class, r.id FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = @org_id AND r.queue = @queue
       AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
     ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ready r USING picked p WHERE r.class = 'workflow' AND r.id = p.id
+    DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
     SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = (@worker_ids::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
         activations = w.activations + 1, updated_at = clock_timestamp()
-    FROM numbered n WHERE w.id = n.id AND w.org_id = @org_id AND w.status = 'PENDING'
+    FROM numbered n WHERE w.id = n.id AND (w.org_id = @org_id) IS TRUE AND w.status = 'PENDING'
     RETURNING w.*
 )
 SELECT sqlc.embed(w), e.data AS started_data

@@ -334,19 +334,19 @@ func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now time.Time
 
 const tasksClaim = `-- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.id FROM ready r
+    SELECT r.class, r.id FROM ready r
     WHERE r.class = 'task' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ready r USING picked p WHERE r.class = 'task' AND r.id = p.id
+    DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
     SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
         execution_count = t.execution_count + 1
-    FROM numbered n WHERE t.id = n.id AND t.org_id = $1 AND t.status = 'PENDING'
+    FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING'
     RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at
 )
 SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, e.data AS scheduled_data, p.input AS payload_input FROM claimed t

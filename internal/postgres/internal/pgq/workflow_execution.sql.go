@@ -13,7 +13,7 @@ import (
 )
 
 const executionGet = `-- name: ExecutionGet :one
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at FROM workflow_execution WHERE id = $1 AND org_id = $2
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
 
 func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkflowExecution, error) {
@@ -48,19 +48,19 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 
 const executionsClaim = `-- name: ExecutionsClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.id FROM ready r
+    SELECT r.class, r.id FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ready r USING picked p WHERE r.class = 'workflow' AND r.id = p.id
+    DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
     SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
         activations = w.activations + 1, updated_at = clock_timestamp()
-    FROM numbered n WHERE w.id = n.id AND w.org_id = $1 AND w.status = 'PENDING'
+    FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING'
     RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at
 )
 SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, e.data AS started_data
@@ -80,7 +80,7 @@ type ExecutionsClaimRow struct {
 }
 
 // Claims the first runnable executions of a queue for the named workers. They are
-// locked by id, as steps lock them, so that neither waits for the other.
+// locked by id, as steps lock them, so that neither deadlocks with the other.
 func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsClaimParams) ([]*ExecutionsClaimRow, error) {
 	rows, err := db.Query(ctx, executionsClaim,
 		arg.OrgID,
@@ -241,7 +241,7 @@ FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::uuid[]) AS org_id, unnest($4::
     unnest($9::timestamptz[]) AS claimed_at, unnest($10::integer[]) AS activations,
     unnest($11::text[]) AS idempotency_key, unnest($12::timestamptz[]) AS started_at,
     unnest($13::timestamptz[]) AS ended_at) AS u
-WHERE w.id = u.id AND w.org_id = u.org_id
+WHERE w.id = u.id AND (w.org_id = u.org_id) IS TRUE
 `
 
 type ExecutionsUpdateParams struct {
@@ -260,6 +260,9 @@ type ExecutionsUpdateParams struct {
 	EndedAts        []time.Time
 }
 
+// Where a row is named by its id, its organization is compared with IS TRUE: that
+// keeps a planner without statistics off the index of the organization, which
+// leads through all its executions.
 func (q *Queries) ExecutionsUpdate(ctx context.Context, db DBTX, arg *ExecutionsUpdateParams) error {
 	_, err := db.Exec(ctx, executionsUpdate,
 		arg.Now,

@@ -42,6 +42,9 @@ func (c *checker) signedToken(table string, settings JWT) {
 			c.fail(table+".skip_verification", "whoever writes a token would be believed; to have that, set %s=1 in the environment as well",
 				insecureVariable)
 		}
+		if c.Auth.OrgResolver.AutoCreate {
+			c.fail(table+".skip_verification", "excludes auth.org_resolver.auto_create, which needs tokens that can be believed")
+		}
 		return
 	}
 	c.required(table+".jwks_uri", settings.JWKSURI)

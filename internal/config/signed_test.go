@@ -64,6 +64,11 @@ func TestSignedTokensNeedTheirSettings(t *testing.T) {
 			environ: []string{"FLOVYN_INSECURE_DEV=1"},
 			want:    []string{"config.toml:7: auth.jwt.issuer: required", "config.toml:7: auth.jwt.audience: required"},
 		},
+		"organizations for anybody": {
+			text:    head + "authenticators = [\"jwt\"]\n[auth.jwt]\nskip_verification = true\n" + complete + "[auth.org_resolver]\nauto_create = true\n",
+			environ: []string{"FLOVYN_INSECURE_DEV=1"},
+			want:    []string{"config.toml:8: auth.jwt.skip_verification: excludes auth.org_resolver.auto_create"},
+		},
 		"not in a chain": {
 			text: head + "authenticators = [\"static_api_key\"]\n[auth.jwt]\nskip_verification = true\n",
 		},

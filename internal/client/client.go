@@ -18,7 +18,7 @@ import (
 	"net/url"
 	"strings"
 
-	"connectrpc.com/connect/v2"
+	connect "connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"

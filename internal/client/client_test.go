@@ -125,7 +125,12 @@ func TestWaitResult(t *testing.T) {
 	t.Parallel()
 	server := servertest.New(t)
 	c := user(t, server)
-	worker, err := flow.NewWorker(c, flow.Options{Org: servertest.Org.String(), MaxWorkflows: 1})
+	workerClient, err := client.New(client.Config{URL: server.GRPC, Token: servertest.WorkerKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(workerClient.Close)
+	worker, err := flow.NewWorker(workerClient, flow.Options{Org: servertest.Org.String(), MaxWorkflows: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

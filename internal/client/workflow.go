@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"connectrpc.com/connect/v2"
+	connect "connectrpc.com/connect/v2"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/internal/flovyn"

@@ -10,7 +10,6 @@ package demo
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -50,33 +49,40 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer user.Close()
-	stop, err := startWorker(ctx, config)
+	working, stop, err := startWorker(ctx, config)
 	if err != nil {
 		return err
 	}
-	err = show(ctx, user, config)
-	return errors.Join(err, stop())
+	err = show(working, user, config)
+	if failed := stop(); failed != nil {
+		return failed // which is why nothing could be shown
+	}
+	return err
 }
 
-// startWorker runs the example worker until the function it returns is called.
-func startWorker(ctx context.Context, config Config) (stop func() error, err error) {
+// startWorker runs the example worker until stop is called, or ctx ends, or the
+// server turns it away. The context it returns ends with the worker.
+func startWorker(ctx context.Context, config Config) (working context.Context, stop func() error, err error) {
 	c, err := client.New(client.Config{URL: config.URL, Token: config.WorkerKey})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	worker, err := flow.NewWorker(c, flow.Options{
 		Org: config.OrgID, Name: "demo", Queue: queue, MaxWorkflows: 2, MaxTasks: 2, Logger: config.Logger,
 	})
 	if err != nil {
 		c.Close()
-		return nil, err
+		return nil, nil, err
 	}
 	order.Register(worker)
-	ctx, cancel := context.WithCancel(ctx)
+	working, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	var failed error
-	running.Go(func() { failed = worker.Run(ctx) })
-	return func() error {
+	running.Go(func() {
+		defer cancel()
+		failed = worker.Run(working)
+	})
+	return working, func() error {
 		cancel()
 		running.Wait()
 		c.Close()

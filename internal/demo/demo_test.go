@@ -96,3 +96,19 @@ func TestRunNeedsAServer(t *testing.T) {
 		t.Error("the demonstration succeeded without a server")
 	}
 }
+
+// A worker that is turned away ends the demonstration, and what waits for it.
+func TestWrongWorkerKey(t *testing.T) {
+	t.Parallel()
+	server := servertest.New(t)
+	config := demo.Config{
+		URL: server.GRPC, OrgID: servertest.Org.String(),
+		UserKey: servertest.AdminKey, WorkerKey: "flovyn_wk_wrong", Out: &bytes.Buffer{},
+	}
+	if err := demo.Run(t.Context(), config); err == nil || !strings.Contains(err.Error(), "worker") {
+		t.Errorf("the demonstration ended with: %v", err)
+	}
+	if err := demo.Work(t.Context(), config); err == nil {
+		t.Error("the worker ended without an error")
+	}
+}

@@ -23,10 +23,10 @@ const (
 // Work runs the example worker until ctx ends, for the orders of others. It fails
 // when the server does not accept the worker.
 func Work(ctx context.Context, config Config) error {
-	stop, err := startWorker(ctx, config)
+	working, stop, err := startWorker(ctx, config)
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
+	<-working.Done()
 	return stop()
 }

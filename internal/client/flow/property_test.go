@@ -1,9 +1,11 @@
 package flow
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -58,11 +60,11 @@ func (p program) run(ctx *Context, _ json.RawMessage) (any, error) {
 		case "signal":
 			futures = append(futures, ctx.Signal("s"))
 		case "set":
-			if err := ctx.SetState(fmt.Sprint(s.n%2), i); err != nil {
+			if err := ctx.SetState(strconv.Itoa(s.n%2), i); err != nil {
 				return nil, err
 			}
 		case "clear":
-			ctx.ClearState(fmt.Sprint(s.n % 2))
+			ctx.ClearState(strconv.Itoa(s.n % 2))
 		case "side effect":
 			learned = append(learned, SideEffect(ctx, name, uuid.NewString))
 		case "foreign promise":
@@ -175,7 +177,7 @@ func (s *server) expect(out *history.Outcome) {
 	for _, id := range out.CancelledTimers {
 		rang := history.TimerRang(id)
 		s.open = slices.DeleteFunc(s.open, func(d history.Draft) bool {
-			return d.Type == rang.Type && string(d.Data) == string(rang.Data)
+			return d.Type == rang.Type && bytes.Equal(d.Data, rang.Data)
 		})
 	}
 	for _, p := range out.Promises {

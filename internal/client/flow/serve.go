@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/connect/v2"
+	connect "connectrpc.com/connect/v2"
 	"google.golang.org/protobuf/proto"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
@@ -28,12 +28,17 @@ const (
 )
 
 // serve is one slot: it takes work and does it, until ctx ends. Work goes on
-// beyond that, on a context of its own.
-func (w *Worker) serve(ctx, work context.Context, take func(ctx, work context.Context) (bool, error)) {
+// beyond that, on a context of its own. A server that turns the worker away ends
+// all slots.
+func (w *Worker) serve(
+	ctx, work context.Context, giveUp context.CancelCauseFunc, take func(ctx, work context.Context) (bool, error),
+) {
 	for failures := 0; ctx.Err() == nil; {
 		empty := time.NewTimer(emptyPoll)
 		found, err := take(ctx, work)
 		switch {
+		case err != nil && unwelcome(err):
+			giveUp(&rejection{err})
 		case err != nil && ctx.Err() == nil:
 			w.link.lost(ctx, err)
 			failures++
@@ -154,12 +159,17 @@ func final(err error) bool {
 // gone reports whether the work is no longer this worker's.
 func gone(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodeAlreadyExists,
-		connect.CodeUnauthenticated, connect.CodePermissionDenied:
+	case connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodeAlreadyExists:
 		return true
 	default:
-		return false
+		return unwelcome(err)
 	}
+}
+
+// unwelcome reports whether the server turns the caller away.
+func unwelcome(err error) bool {
+	code := connect.CodeOf(err)
+	return code == connect.CodeUnauthenticated || code == connect.CodePermissionDenied
 }
 
 // refused reports whether the work is this worker's still, but the server will

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"connectrpc.com/connect/v2"
+	connect "connectrpc.com/connect/v2"
 	"github.com/google/uuid"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
@@ -107,8 +107,8 @@ func (w *Worker) RegisterTask(kind string, fn TaskFunc) {
 }
 
 // Run works until ctx ends, then takes nothing new, finishes what runs, and
-// returns nil. A server that is away is waited for; Run fails if the server does
-// not accept the worker.
+// returns nil. A server that is away is waited for. If the server does not accept
+// the worker, or accepts it no longer, Run ends in the same way and says why.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.mistake != nil {
 		return w.mistake
@@ -121,15 +121,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	var slots, attendant sync.WaitGroup
 	if len(w.workflows) > 0 {
 		for range w.opts.MaxWorkflows {
-			slots.Go(func() { w.serve(ctx, work, w.takeWorkflow) })
+			slots.Go(func() { w.serve(ctx, work, giveUp, w.takeWorkflow) })
 		}
 	}
 	if len(w.tasks) > 0 {
 		for range w.opts.MaxTasks {
-			slots.Go(func() { w.serve(ctx, work, w.takeTask) })
+			slots.Go(func() { w.serve(ctx, work, giveUp, w.takeTask) })
 		}
 	}
 	idle := make(chan struct{})
@@ -137,8 +139,18 @@ func (w *Worker) Run(ctx context.Context) error {
 	slots.Wait()
 	close(idle)
 	attendant.Wait()
+	if rejected, ok := errors.AsType[*rejection](context.Cause(ctx)); ok {
+		return rejected
+	}
 	return nil
 }
+
+// rejection is why a worker gave up by itself.
+type rejection struct{ cause error }
+
+func (r *rejection) Error() string { return "the server turns the worker away: " + r.cause.Error() }
+
+func (r *rejection) Unwrap() error { return r.cause }
 
 // register makes the worker and what it can do known, for as long as it takes.
 func (w *Worker) register(ctx context.Context) error {
@@ -157,7 +169,7 @@ func (w *Worker) register(ctx context.Context) error {
 }
 
 func (w *Worker) registration() *flovynv1.WorkerRegistrationRequest {
-	host, _ := os.Hostname() //nolint:errcheck // shown to people, who can do without
+	host, _ := os.Hostname() // shown to people, who can do without
 	req := &flovynv1.WorkerRegistrationRequest{
 		WorkerName: w.opts.Name, WorkerVersion: "1.0.0", WorkerType: "UNIFIED", OrgId: w.opts.Org,
 		HostName: host, ProcessId: strconv.Itoa(os.Getpid()),

@@ -65,6 +65,14 @@ func (b *bench) run() {
 	b.t.Cleanup(b.stop)
 }
 
+// on is the bench for a subtest.
+func (b *bench) on(t *testing.T) *bench {
+	t.Helper()
+	sub := *b
+	sub.t = t
+	return &sub
+}
+
 func (b *bench) start(kind string, input any) string {
 	b.t.Helper()
 	id, err := b.user.StartWorkflow(b.t.Context(), client.Start{Org: servertest.Org.String(), Kind: kind, Input: input})
@@ -140,6 +148,8 @@ func TestWorkflowsEnd(t *testing.T) {
 		"a command that the server declines": {"task", "", "REFUSED: the server refused the workflow's commands"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := b.on(t)
 			id := b.start(test.kind, test.input)
 			if got := b.result(id); !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
@@ -204,11 +214,11 @@ func TestTaskTalksToTheServer(t *testing.T) {
 	}
 }
 
-// lossy loses the answers of some calls that the server has carried out, and
-// fails others before they reach it.
+// lossy lets one call in three of each method pass. Of the others, one is carried
+// out by the server and its answer lost, one never reaches it.
 type lossy struct {
 	next  http.RoundTripper
-	calls atomic.Int64
+	calls sync.Map // from path to *atomic.Int64
 }
 
 var errLost = errors.New("the connection broke")
@@ -217,9 +227,14 @@ func (l *lossy) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.Contains(req.URL.Path, "/Poll") { // the work of a lost poll comes back only after a while
 		return l.next.RoundTrip(req)
 	}
-	switch l.calls.Add(1) % 3 {
-	case 0:
-		return nil, errLost
+	made, _ := l.calls.LoadOrStore(req.URL.Path, new(atomic.Int64))
+	counter, ok := made.(*atomic.Int64)
+	if !ok {
+		return nil, errors.New("no counter")
+	}
+	switch counter.Add(1) % 3 {
+	case 2:
+		return nil, errors.Join(errLost, req.Body.Close())
 	case 1:
 		resp, err := l.next.RoundTrip(req)
 		if err == nil {
@@ -364,21 +379,27 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// The server must accept the worker; a server that is away is waited for.
-func TestRunNeedsCredentials(t *testing.T) {
+// The server must know the worker, and let it poll.
+func TestRunEndsWhenTurnedAway(t *testing.T) {
 	t.Parallel()
 	server := servertest.New(t)
-	c, err := client.New(client.Config{URL: server.GRPC, Token: "flovyn_wk_wrong"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	worker, err := NewWorker(c, Options{Org: servertest.Org.String()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := worker.Run(t.Context()); err == nil {
-		t.Error("the worker ran with a wrong token")
+	for name, token := range map[string]string{"an unknown token": "flovyn_wk_wrong", "a user, who may not poll": servertest.AdminKey} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := client.New(client.Config{URL: server.GRPC, Token: token})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			worker, err := NewWorker(c, Options{Org: servertest.Org.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			worker.RegisterWorkflow("task", oneTask)
+			if err := worker.Run(t.Context()); err == nil {
+				t.Error("the worker ended without an error")
+			}
+		})
 	}
 }
 

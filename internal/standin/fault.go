@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 )
 
@@ -18,8 +19,12 @@ func Down(w http.ResponseWriter, _ *http.Request) {
 	_ = connection.Close()
 }
 
-// Slow does not answer until the client gives up.
-func Slow(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// Slow does not answer until the client gives up, which the server only notices
+// once the request is read.
+func Slow(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
 
 // Huge answers with sixteen mebibytes of what begins like JSON.
 func Huge(w http.ResponseWriter, _ *http.Request) {

@@ -20,7 +20,7 @@ func Down(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Slow does not answer until the client gives up, which the server only notices
-// once the request is read.
+// once the request is read, or until the stand-in is closed.
 func Slow(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()

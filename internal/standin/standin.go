@@ -84,6 +84,7 @@ type App struct {
 	server  *http.Server
 	handler http.Handler
 	serving sync.WaitGroup
+	cancel  context.CancelFunc // ends requests that are being answered
 
 	mu sync.Mutex // guards everything below
 	directory
@@ -113,7 +114,11 @@ func Start(ctx context.Context, cfg Config) (*App, error) {
 	}
 	a.url = "http://" + listener.Addr().String()
 	a.handler = a.guard(a.routes())
-	a.server = &http.Server{Handler: a.handler, ReadHeaderTimeout: 10 * time.Second}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.cancel = cancel
+	a.server = &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return base },
+	}
 	a.serving.Go(func() {
 		// It ends by Close; an accept that failed leaves a stand-in that does not
 		// answer, which its users notice.
@@ -154,6 +159,7 @@ func (a *App) Handler() http.Handler { return a.handler }
 
 // Close stops the stand-in at once, and returns when it has stopped.
 func (a *App) Close() error {
+	a.cancel()
 	err := a.server.Close()
 	a.serving.Wait()
 	if err != nil {

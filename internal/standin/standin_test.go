@@ -420,7 +420,8 @@ func TestFaults(t *testing.T) {
 	for _, fault := range []Fault{Down, Slow} {
 		d.app.Fail(path, fault)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.app.JWKSURI(), http.NoBody)
+		// With a body, until whose end a server does not notice that a client is gone.
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.app.JWKSURI(), strings.NewReader("body"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,6 +70,9 @@ type Registry struct {
 	workers map[workerKey]*known
 	peers   map[peerKey]*peer
 	swept   time.Time
+	// forgets counts the calls of Forget, so that what was read before one is not
+	// remembered after it.
+	forgets uint64
 }
 
 type workerKey struct {
@@ -140,6 +143,7 @@ func checkRegistration(reg *flovyn.Registration) error {
 func (r *Registry) Forget(org flovyn.OrgID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forgets++
 	for key, k := range r.workers {
 		if key.org == org {
 			k.readAt = time.Time{}
@@ -152,6 +156,7 @@ func (r *Registry) Forget(org flovyn.OrgID) {
 func (r *Registry) ForgetAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forgets++
 	for _, k := range r.workers {
 		k.readAt = time.Time{}
 	}
@@ -289,6 +294,7 @@ func (r *Registry) lookUp(ctx context.Context, org flovyn.OrgID, name string) (*
 			return &found, nil
 		}
 	}
+	forgets := r.forgets
 	r.mu.Unlock()
 	fresh, err := r.read(ctx, org, name)
 	if err != nil {
@@ -298,6 +304,9 @@ func (r *Registry) lookUp(ctx context.Context, org flovyn.OrgID, name string) (*
 	defer r.mu.Unlock()
 	if ok {
 		fresh.writtenAt = k.writtenAt
+	}
+	if r.forgets != forgets {
+		fresh.readAt = time.Time{}
 	}
 	r.workers[key] = fresh
 	found := *fresh

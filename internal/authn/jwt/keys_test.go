@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -29,19 +28,8 @@ func rsaKey(t *testing.T, bits int) map[string]any {
 
 func ecKey(t *testing.T, curve elliptic.Curve) map[string]any {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	point, err := key.PublicKey.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	half := (len(point) - 1) / 2
-	return map[string]any{
-		"kty": "EC", "crv": curve.Params().Name,
-		"x": base64.RawURLEncoding.EncodeToString(point[1 : 1+half]), "y": base64.RawURLEncoding.EncodeToString(point[1+half:]),
-	}
+	_, jwk := newECKey(t, curve)
+	return jwk
 }
 
 // A key is usable for what it was made for, and for nothing else; one that is

@@ -49,7 +49,7 @@ func TestTokens(t *testing.T) {
 	}
 	list := run("token", "list", "--org", "acme")
 	row := regexp.MustCompile(`(?m)^([0-9a-f-]{36}) +(fwt_\w{12}) +build-farm +good +\S+Z +operator:jane +never +\S+Z$`).FindStringSubmatch(list)
-	if row == nil || !strings.HasPrefix(text, row[2]) || strings.Contains(list, strings.TrimSpace(text)) {
+	if len(row) != 3 || !strings.HasPrefix(text, row[2]) || strings.Contains(list, strings.TrimSpace(text)) {
 		t.Fatalf("the list is %s", list)
 	}
 	for range 2 { // revoking what is revoked is no mistake

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -316,7 +317,7 @@ func TestAutoCreateIsLimited(t *testing.T) {
 	w := resolver(t, open(t, pgtest.New(t)), autoCreate)
 	made := 0
 	create := func() (err error) {
-		_, err = w.ResolveToken(t.Context(), token(fmt.Sprintf("org-%d", made), fmt.Sprint(made)))
+		_, err = w.ResolveToken(t.Context(), token(fmt.Sprintf("org-%d", made), strconv.Itoa(made)))
 		if err == nil {
 			made++
 		}

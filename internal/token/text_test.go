@@ -19,7 +19,8 @@ func TestRandomIsFair(t *testing.T) {
 			t.Errorf("%c came %d times, want about %d", letter, n, each)
 		}
 	}
-	if random(44) == random(44) {
+	first := random(44)
+	if first == random(44) {
 		t.Error("twice the same")
 	}
 }

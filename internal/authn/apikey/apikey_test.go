@@ -446,7 +446,7 @@ func TestClose(t *testing.T) {
 		}
 	})
 	<-begun
-	w.Authenticator.Close()
+	w.Close()
 	work.Wait()
 	if got := w.present(t, workerKey); got.Outcome != authn.Unavailable {
 		t.Error(outcomes[got.Outcome])

@@ -81,16 +81,16 @@ func (a *Authenticator) judgeStatus(ctx context.Context, status int) error {
 	case status == http.StatusOK:
 		return nil
 	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
-		a.misconfigured(ctx, "the validation service does not validate keys", slog.Int("status", status))
+		a.misconfigured(ctx, "the validation service does not validate keys", status)
 		return invalid("the validation service answered %d", status)
 	case status >= 300 && status < 400:
-		a.misconfigured(ctx, "the validation service redirects, and keys are sent to nobody else", slog.Int("status", status))
+		a.misconfigured(ctx, "the validation service redirects, and keys are sent to nobody else", status)
 	}
 	return fmt.Errorf("the validation service answered %d", status)
 }
 
 // misconfigured tells operators what no client may be told.
-func (a *Authenticator) misconfigured(ctx context.Context, message string, attributes ...slog.Attr) {
-	attributes = append(attributes, slog.String("setting", "auth.better_auth.validation_url"))
-	a.cfg.Log.LogAttrs(ctx, slog.LevelError, message, attributes...)
+func (a *Authenticator) misconfigured(ctx context.Context, reason string, status int) {
+	a.cfg.Log.LogAttrs(ctx, slog.LevelError, "API keys cannot be validated: check auth.better_auth.validation_url",
+		slog.String("reason", reason), slog.Int("status", status))
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/google/uuid"
@@ -153,7 +154,7 @@ func (w *world) commands() (cs []history.Command) {
 
 func (w *world) anyPromise() (flovyn.PromiseID, bool) {
 	var id uuid.UUID
-	err := w.conn.QueryRow(w.Context(), "SELECT id FROM promise WHERE org_id = $1 ORDER BY md5(id::text || $2) LIMIT 1", w.org.UUID(), fmt.Sprint(w.random.Int())).Scan(&id)
+	err := w.conn.QueryRow(w.Context(), "SELECT id FROM promise WHERE org_id = $1 ORDER BY md5(id::text || $2) LIMIT 1", w.org.UUID(), strconv.Itoa(w.random.Int())).Scan(&id)
 	return flovyn.PromiseID(id), err == nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,9 +49,9 @@ func (b *bench) begin(kind string) flovyn.ExecutionID {
 func (b *bench) data(id flovyn.ExecutionID, t history.EventType, member string) string {
 	b.Helper()
 	events := b.events(id)
-	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].Type == t {
-			return string(history.Member(events[i].Data, member))
+	for _, event := range slices.Backward(events) {
+		if event.Type == t {
+			return string(history.Member(event.Data, member))
 		}
 	}
 	b.Fatalf("%s has no %s", id, t)
@@ -618,8 +620,8 @@ func TestNothingAfterTheEnd(t *testing.T) {
 		var schedule, withdraw []history.Command
 		for i := range 35 {
 			id := newID()
-			schedule = append(schedule, history.ScheduleChild{ID: id, Name: fmt.Sprint(i), Kind: "sub", Queue: "kids"})
-			withdraw = append(withdraw, history.CancelChild{Name: fmt.Sprint(i)})
+			schedule = append(schedule, history.ScheduleChild{ID: id, Name: strconv.Itoa(i), Kind: "sub", Queue: "kids"})
+			withdraw = append(withdraw, history.CancelChild{Name: strconv.Itoa(i)})
 		}
 		b.submit(root, history.Running, schedule...)
 		if waiting { // somebody takes up the last child within the parent's last commit
@@ -764,10 +766,10 @@ func TestCallersGoAway(t *testing.T) {
 		callers.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
 			defer cancel()
-			_, err1 := b.engine.Start(ctx, engine.StartRequest{Org: b.org, Kind: "x", IdempotencyKey: fmt.Sprint(i % 7)})
+			_, err1 := b.engine.Start(ctx, engine.StartRequest{Org: b.org, Kind: "x", IdempotencyKey: strconv.Itoa(i % 7)})
 			_, err2 := b.engine.Signal(ctx, b.org, id, "s", nil)
 			_, err3 := b.engine.SignalWithStart(ctx, engine.SignalWithStartRequest{
-				StartRequest: engine.StartRequest{Org: b.org, Kind: "x", IdempotencyKey: fmt.Sprint(i % 7)}, SignalName: "s",
+				StartRequest: engine.StartRequest{Org: b.org, Kind: "x", IdempotencyKey: strconv.Itoa(i % 7)}, SignalName: "s",
 			})
 			for _, err := range []error{err1, err2, err3} {
 				if err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func typesOf(events []history.Event) types {
 
 func wantEvents(t *testing.T, out *history.Outcome, want ...history.EventType) {
 	t.Helper()
-	if diff := cmp.Diff(types(want), typesOf(out.Events), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, typesOf(out.Events), cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("events (-want +got):\n%s", diff)
 	}
 }
@@ -186,7 +187,7 @@ func TestResendOfAWholeHistory(t *testing.T) {
 	if len(out.Events) != 0 || len(out.Tasks)+len(out.Children)+len(out.Timers)+len(out.Promises) != 0 {
 		t.Fatalf("a resend leads to %+v", out)
 	}
-	if again, ok := s.Value("a"); !ok || string(again) != string(value) || s.LastSeq != last {
+	if again, ok := s.Value("a"); !ok || !bytes.Equal(again, value) || s.LastSeq != last {
 		t.Fatalf("state %s, last event %d", again, s.LastSeq)
 	}
 	more := append(
@@ -366,7 +367,10 @@ func TestCancelChild(t *testing.T) {
 func TestResendWithoutTraces(t *testing.T) {
 	t.Parallel()
 	code := commands{
-		history.ClearState{Key: "x"}, history.SetState{Key: "a"}, history.SetState{Key: "x"}, history.ClearState{Key: "y"},
+		history.ClearState{Key: "x"},
+		history.SetState{Key: "a"},
+		history.SetState{Key: "x"},
+		history.ClearState{Key: "y"},
 		history.StartTimer{ID: "t"},
 	}
 	s := fold(t)

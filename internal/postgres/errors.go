@@ -93,8 +93,7 @@ func lostConnection(err error) bool {
 // connection or by the server's last words. Even those say nothing about a
 // commit under way: a dying server may have made it.
 func serverGone(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == stateAdminShutdown || pg.Code == stateCrashShutdown || pg.Code == stateCannotConnectNow
 	}
 	return lostConnection(err)

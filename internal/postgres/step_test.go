@@ -69,7 +69,7 @@ func create(t *testing.T, s *postgres.Store) flovyn.ExecutionID {
 }
 
 // signal appends one event.
-func signal(s *postgres.Store, ctx context.Context, id flovyn.ExecutionID, name string) error {
+func signal(ctx context.Context, s *postgres.Store, id flovyn.ExecutionID, name string) error {
 	return s.Do(ctx, postgres.Touch{Executions: []flovyn.ExecutionID{id}}, func(tx *postgres.Tx) error {
 		return appendSignal(tx, id, name)
 	})
@@ -403,7 +403,7 @@ func TestCloseRefuses(t *testing.T) {
 	}
 	s.Close()
 	steps.Wait()
-	if err := signal(s, t.Context(), newID(), "s"); !fault.Is(err, fault.Unavailable) {
+	if err := signal(t.Context(), s, newID(), "s"); !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("%v", err)
 	}
 }
@@ -428,7 +428,7 @@ func TestServerKilled(t *testing.T) {
 		steps.Go(func() {
 			for n := 0; !stop.Load(); n++ {
 				name := fmt.Sprint(w, "/", n)
-				err := signal(stores[w%2], context.WithoutCancel(t.Context()), ids[w], name)
+				err := signal(context.WithoutCancel(t.Context()), stores[w%2], ids[w], name)
 				switch {
 				case err == nil:
 					acknowledged[w] = append(acknowledged[w], `"`+name+`"`)
@@ -501,7 +501,7 @@ func TestSessionsCut(t *testing.T) {
 	for range 8 {
 		steps.Go(func() {
 			for left.Add(-1) >= 0 {
-				if err := signal(s, context.WithoutCancel(t.Context()), id, fmt.Sprint(flovyn.NewUUID())); err == nil {
+				if err := signal(context.WithoutCancel(t.Context()), s, id, fmt.Sprint(flovyn.NewUUID())); err == nil {
 					done.Add(1)
 				} else if !fault.Is(err, fault.Unavailable) {
 					t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,12 +141,12 @@ func TestFirstComeFirstServed(t *testing.T) {
 		b := newBoard(t, s)
 		var polls []*poll
 		for i := range 10 {
-			polls = append(polls, begin(t.Context(), b, fmt.Sprint(i), nil, time.Hour))
+			polls = append(polls, begin(t.Context(), b, strconv.Itoa(i), nil, time.Hour))
 			synctest.Wait()
 		}
 		for i, p := range polls {
 			slot, ok := b.Reserve(key, "k")
-			if !ok || slot.Worker != fmt.Sprint(i) {
+			if !ok || slot.Worker != strconv.Itoa(i) {
 				t.Fatalf("reserved %q, not %d", slot.Worker, i)
 			}
 			slot.Deliver(job{name: fmt.Sprint("job", i)})
@@ -499,7 +500,7 @@ func TestIdlePollersClaimNothing(t *testing.T) {
 		for i := range 1000 {
 			pollers.Go(func() {
 				for range 50 {
-					b.Wait(t.Context(), key, wake.Poller{Worker: fmt.Sprint(i)}, 75*time.Millisecond)
+					b.Wait(t.Context(), key, wake.Poller{Worker: strconv.Itoa(i)}, 75*time.Millisecond)
 				}
 			})
 		}
@@ -546,7 +547,7 @@ func TestStress(t *testing.T) {
 			kinds := [][]string{nil, {"a"}, {"b"}, {"a", "b"}}[i%4]
 			for ctx.Err() == nil {
 				patience, stop := context.WithTimeout(ctx, time.Duration(random.IntN(3000))*time.Microsecond)
-				j, ok := b.Wait(patience, key, wake.Poller{Worker: fmt.Sprint(i), Kinds: kinds}, time.Duration(random.IntN(2000))*time.Microsecond)
+				j, ok := b.Wait(patience, key, wake.Poller{Worker: strconv.Itoa(i), Kinds: kinds}, time.Duration(random.IntN(2000))*time.Microsecond)
 				stop()
 				if ok {
 					count(j)

@@ -220,6 +220,47 @@ func TestOrganizationsOfTheProvider(t *testing.T) {
 	}
 }
 
+// What an operator changes about an organization is known to every server soon,
+// although each remembers the organization for minutes.
+func TestUnbindingReachesEveryServer(t *testing.T) {
+	t.Parallel()
+	app := newProvider(t)
+	dsn := pgtest.New(t)
+	servers := []*servertest.Server{servertest.On(t, dsn, guideChains(app)), servertest.On(t, dsn, guideChains(app))}
+	for _, s := range servers {
+		if got := startWorkflow(t, s.HTTP, tokenOf(t, app, "owner-of-acme")); got.status != 200 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+	}
+	app.AddOrg(standin.Org{ID: "external-acme", Slug: "acme-old", Name: "Acme"})
+	app.AddOrg(standin.Org{ID: "external-new", Slug: "acme", Name: "Acme"})
+	app.AddUser(standin.User{ID: "owner-anew", Email: "anew@example.com", Name: "Owner"})
+	app.AddMember("owner-anew", "external-new", "owner")
+	anew := tokenOf(t, app, "owner-anew")
+	if got := startWorkflow(t, servers[0].HTTP, anew); got.status != 401 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	store, err := postgres.Open(t.Context(), postgres.Config{URL: dsn, MaxConnections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	id, err := store.UnbindOrganization(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wake.Announce(t.Context(), store, wake.HintOrg, wake.Key{Org: id}); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range servers {
+		for begin := time.Now(); startWorkflow(t, s.HTTP, anew).status != 200; {
+			if time.Since(begin) > 10*time.Second {
+				t.Fatalf("server %d has not heard of it", i)
+			}
+		}
+	}
+}
+
 func orgID(t *testing.T, dsn, slug string) flovyn.OrgID {
 	t.Helper()
 	store, err := postgres.Open(t.Context(), postgres.Config{URL: dsn, MaxConnections: 2})

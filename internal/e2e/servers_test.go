@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"connectrpc.com/connect/v2"
+	connect "connectrpc.com/connect/v2"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/flovyn/flovyn-server/internal/client"
@@ -247,6 +247,7 @@ func TestTwoServersShareOneQueue(t *testing.T) {
 
 // waitFor waits until so many tasks were run.
 func (c *tally) waitFor(t *testing.T, n int) {
+	t.Helper()
 	ticks := time.NewTicker(5 * time.Millisecond)
 	defer ticks.Stop()
 	for c.done.Load() < int64(n) {

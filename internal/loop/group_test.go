@@ -46,6 +46,7 @@ func (p *part) Stop()                    { p.record("stop " + p.name) }
 
 // group makes a group of parts a, b and c, and a function that checks the record.
 func group(t *testing.T, change func(parts []*part)) (*loop.Group, func(want string)) {
+	t.Helper()
 	var mu sync.Mutex
 	var log []string
 	record := func(s string) {

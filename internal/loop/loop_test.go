@@ -113,8 +113,7 @@ func TestNudge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()
-		var l *loop.Loop
-		l = loop.New("test", time.Minute, 0, func(context.Context) error { d.note(); pass(time.Second); return nil }, quiet)
+		l := loop.New("test", time.Minute, 0, func(context.Context) error { d.note(); pass(time.Second); return nil }, quiet)
 		start(t, l)
 		pass(10 * time.Second)
 		for range 100 {

@@ -146,7 +146,7 @@ func (a address) settings() map[string]string {
 }
 
 // chooseAddress picks the address for this run and all later ones.
-func (s *Server) chooseAddress() (address, error) {
+func (s *Server) chooseAddress(ctx context.Context) (address, error) {
 	if !s.cfg.TCP {
 		dir, err := s.dir.socketDir(s.runAs)
 		return address{socketDir: dir, port: 5432}, err // the port is but a part of the socket's name
@@ -155,7 +155,7 @@ func (s *Server) chooseAddress() (address, error) {
 	if err != nil {
 		return address{}, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	return address{port: port, password: password}, err
 }
 
@@ -173,12 +173,12 @@ func (a address) unlock() error {
 }
 
 // freePort asks the system for a port that is free at the moment.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
+	port := l.Addr().(*net.TCPAddr).Port //nolint:errcheck // a TCP listener's address is one of TCP
 	if err := l.Close(); err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}

@@ -39,7 +39,7 @@ func download(ctx context.Context, cfg Config, tooOld []Installation) (Installat
 	}
 	defer os.RemoveAll(tmp)
 	from := cmp.Or(cfg.Repository, mavenCentral)
-	cfg.Logger.InfoContext(ctx, "downloading PostgreSQL "+string(downloadVersion), "from", from, "to", dir)
+	cfg.Logger.InfoContext(ctx, "downloading PostgreSQL", "version", string(downloadVersion), "from", from, "to", dir)
 	if err := fetch(ctx, from, tmp); err != nil {
 		return none, fmt.Errorf("%w; downloading PostgreSQL %s from %s did not work either: %w", errNoBinaries(tooOld), downloadVersion, from, err)
 	}

@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 // reach, unlike those of t.TempDir.
 func place(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pgs")
+	dir, err := os.MkdirTemp("", "pgs") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (s *Server) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	if s.address.port == 0 {
-		if s.address, err = s.chooseAddress(); err != nil {
+		if s.address, err = s.chooseAddress(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -175,6 +175,7 @@ func (s *Server) startOnce(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading PostgreSQL's log: %w", err)
 	}
+	//nolint:noctx // the server outlives the call that starts it
 	cmd := exec.Command(filepath.Join(s.install.BinDir, executable("postgres")), s.settings()...)
 	cmd.Dir, cmd.Env = string(s.dir), environment()
 	cmd.Stdout, cmd.Stderr = log, log

@@ -66,8 +66,12 @@ func (p *place) alone(f func() error) error {
 		return err
 	}
 	// Not following links, lest somebody else's link leads us astray.
-	if info, err := os.Lstat(p.base); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is not a directory (%v)", p.base, err)
+	info, err := os.Lstat(p.base)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", p.base)
 	}
 	if err := os.Chmod(p.base, 0o755); err != nil { // fails for another user's directory
 		return err

@@ -47,7 +47,7 @@ func (p *uuidEncodePlan) SetNext(next pgtype.EncodePlan) { p.next = next }
 
 // Encode appends the identifier.
 func (p *uuidEncodePlan) Encode(value any, buf []byte) ([]byte, error) {
-	return p.next.Encode(binaryUUID(value.(uuid.UUID)), buf) //nolint:forcetypeassert // the plan was made for this type
+	return p.next.Encode(binaryUUID(value.(uuid.UUID)), buf) //nolint:errcheck // the plan was made for this type
 }
 
 type uuidScanPlan struct{ next pgtype.ScanPlan }
@@ -65,5 +65,5 @@ func (p *uuidScanPlan) SetNext(next pgtype.ScanPlan) { p.next = next }
 
 // Scan reads the identifier.
 func (p *uuidScanPlan) Scan(src []byte, target any) error {
-	return p.next.Scan(src, (*binaryUUID)(target.(*uuid.UUID))) //nolint:forcetypeassert // the plan was made for this type
+	return p.next.Scan(src, (*binaryUUID)(target.(*uuid.UUID))) //nolint:errcheck // the plan was made for this type
 }

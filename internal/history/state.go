@@ -36,14 +36,14 @@ type State struct {
 }
 
 type childState struct {
-	name string
-	open bool
+	name  string
+	open  bool
+	began bool
 }
 
 type promiseState struct {
 	name    string
 	settled bool
-	created flovyn.Seq
 }
 
 type stateChange struct {
@@ -159,7 +159,7 @@ func (s *State) applyPromise(e Event, d eventData) error {
 		return err
 	}
 	if e.Type == PromiseCreated {
-		s.promises[flovyn.PromiseID(id)] = &promiseState{name: d.PromiseName, created: e.Seq}
+		s.promises[flovyn.PromiseID(id)] = &promiseState{name: d.PromiseName}
 		s.promiseNames = append(s.promiseNames, d.PromiseName)
 		return nil
 	}
@@ -182,6 +182,9 @@ func (s *State) applyChild(t EventType, d eventData) error {
 		s.children[child] = &childState{name: d.ChildExecutionName, open: true}
 		s.byName[d.ChildExecutionName] = child
 	case ChildWorkflowStarted:
+		if c, ok := s.children[child]; ok {
+			c.began = true
+		}
 	default:
 		c, ok := s.children[child]
 		if !ok {
@@ -228,6 +231,12 @@ func (s *State) OpenChildren() []flovyn.ExecutionID {
 		}
 	}
 	return open
+}
+
+// Began reports whether a worker was seen to take up a child.
+func (s *State) Began(child flovyn.ExecutionID) bool {
+	c, ok := s.children[child]
+	return ok && c.began
 }
 
 // Idle reports whether nothing is open that the end of the execution leaves behind.

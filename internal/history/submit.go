@@ -1,7 +1,6 @@
 package history
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -58,7 +57,7 @@ func (s *State) Submit(commands []Command, status Status) (*Outcome, error) {
 	if s.Ended != "" {
 		return nil, fault.New(fault.Precondition, "the workflow execution has already ended")
 	}
-	sub := &submission{state: s, out: &Outcome{}, base: s.LastSeq}
+	sub := &submission{state: s, out: &Outcome{}}
 	if s.isResend(commands) {
 		sub.keys = map[string]bool{}
 		sub.operations, sub.promises, sub.stateChanges = s.operations, s.promiseNames, s.stateChanges
@@ -75,9 +74,13 @@ func (s *State) Submit(commands []Command, status Status) (*Outcome, error) {
 }
 
 // isResend reports whether a worker that could not fetch the history ran the
-// workflow from its start: then some command names what the history has.
+// workflow from its start. Then some command names what the history has; or,
+// in a workflow whose commands carry no identities, a promise is open and all
+// that the history recorded comes again. A new identity is proof of the contrary:
+// a workflow may well create a second promise of one name beside a new timer.
 func (s *State) isResend(commands []Command) bool {
-	return slices.ContainsFunc(commands, func(c Command) bool {
+	identities := false
+	for _, c := range commands {
 		var known bool
 		switch c := c.(type) {
 		case ScheduleTask:
@@ -86,15 +89,47 @@ func (s *State) isResend(commands []Command) bool {
 			_, known = s.children[c.ID]
 		case StartTimer:
 			_, known = s.timers[c.ID]
+		default:
+			continue
 		}
-		return known
-	})
+		if known {
+			return true
+		}
+		identities = true
+	}
+	return !identities && len(s.OpenPromises()) > 0 && s.recurs(commands)
+}
+
+// recurs reports whether the commands begin with everything that the history
+// recorded of commands without identity.
+func (s *State) recurs(commands []Command) bool {
+	operations, promises, changes := s.operations, s.promiseNames, s.stateChanges
+	for _, c := range commands {
+		switch c := c.(type) {
+		case RecordOperation:
+			operations = after(operations, c.Name)
+		case CreatePromise:
+			promises = after(promises, c.Name)
+		case SetState:
+			changes = after(changes, stateChange{StateSet, c.Key})
+		case ClearState:
+			changes = after(changes, stateChange{StateCleared, c.Key})
+		}
+	}
+	return len(operations)+len(promises)+len(changes) == 0
+}
+
+// after returns what is left to match when the next one came.
+func after[T comparable](left []T, came T) []T {
+	if len(left) > 0 && left[0] == came {
+		return left[1:]
+	}
+	return left
 }
 
 type submission struct {
 	state *State
 	out   *Outcome
-	base  flovyn.Seq // the last event before this submission
 	// What the history had before this submission of what commands carry no
 	// identity for, less what a resend has matched so far.
 	operations, promises []string
@@ -218,18 +253,12 @@ func (sub *submission) addStateChange(d Draft, key string) error {
 	return sub.record(d)
 }
 
-// addPromise drops a promise that the history has. Without an identity in the
-// command, an unsettled promise of that name from an earlier submission is
-// taken for the one meant.
+// addPromise drops a promise that the history has, in a resend. Names may
+// repeat: a second promise of one name is a promise of its own.
 func (sub *submission) addPromise(c CreatePromise) error {
 	if known := sub.promises; len(known) > 0 && known[0] == c.Name {
 		sub.promises = known[1:]
 		return nil
-	}
-	for _, p := range sub.state.promises {
-		if p.name == c.Name && !p.settled && p.created <= sub.base {
-			return nil
-		}
 	}
 	// Deterministic, so that deciding the same submission again names the same promise.
 	ordinal := strconv.Itoa(len(sub.state.promiseNames))

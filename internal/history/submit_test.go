@@ -383,5 +383,29 @@ func TestResendWithoutTraces(t *testing.T) {
 	submit(t, s, history.Suspended, history.CreatePromise{Name: "p"}, history.StartTimer{ID: "t"})
 	wantEvents(t, submit(t, s, history.Suspended, history.CreatePromise{Name: "p"}, history.CreatePromise{Name: "q"}), history.PromiseCreated)
 	wantEvents(t, submit(t, s, history.Suspended, history.CreatePromise{Name: "p"}, history.StartTimer{ID: "t"},
-		history.CreatePromise{Name: "p"}, history.CreatePromise{Name: "q"}))
+		history.CreatePromise{Name: "q"}))
+}
+
+// An approval that is asked for again, beside a new timer, is a second promise
+// of the same name, although the first one is still open.
+func TestPromiseOfTheSameName(t *testing.T) {
+	t.Parallel()
+	s := fold(t)
+	submit(t, s, history.Suspended, history.CreatePromise{Name: "approval"}, history.StartTimer{ID: "t1"})
+	wantEvents(t, submit(t, s, history.Suspended, history.CreatePromise{Name: "approval"}, history.StartTimer{ID: "t2"}),
+		history.PromiseCreated, history.TimerStarted)
+}
+
+// A workflow whose commands carry no identities is run from its start again:
+// everything that its history has comes again, and nothing is written twice.
+func TestResendWithoutIdentities(t *testing.T) {
+	t.Parallel()
+	code := commands{
+		history.RecordOperation{Name: "key"}, history.SetState{Key: "status"}, history.CreatePromise{Name: "approval"},
+	}
+	s := fold(t)
+	submit(t, s, history.Suspended, code...)
+	wantEvents(t, submit(t, s, history.Suspended, code...))
+	wantEvents(t, submit(t, s, history.Suspended, append(code, history.SetState{Key: "more"})...), history.StateSet)
+	wantEvents(t, submit(t, s, history.Suspended, history.RecordOperation{Name: "key"}), history.OperationCompleted)
 }

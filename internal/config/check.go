@@ -11,12 +11,19 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authn"
 	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/postgres"
 )
 
 // A checker collects what is wrong with a configuration.
 type checker struct {
 	*Config
 	mistakes []error
+}
+
+// Mistake is an error about a setting, with the place where it was made, for
+// those who find out later than Check.
+func (c *Config) Mistake(path, format string, args ...any) error {
+	return &mistake{c.originOf(path), path, fmt.Sprintf(format, args...)}
 }
 
 // fail notes a mistake at a path. An index at its end finds the line of a
@@ -56,6 +63,10 @@ func (c *checker) database() {
 		c.fail("database.url", "required; set it in the file or as DATABASE_URL")
 	case strings.Contains(text, "://") && !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://"):
 		c.fail("database.url", "want postgres://user:password@host:port/database")
+	default:
+		if err := postgres.CheckURL(text); err != nil {
+			c.fail("database.url", "%s", err)
+		}
 	}
 	c.between("database.max_connections", c.Database.MaxConnections, 2, 10_000)
 }
@@ -116,6 +127,7 @@ func (c *checker) engine() {
 	e := c.Engine
 	c.lasts("engine.workflow_activation_timeout_secs", e.WorkflowActivationTimeout)
 	c.lasts("engine.task_liveness_timeout_secs", e.TaskLivenessTimeout)
+	c.lasts("engine.task_abandon_timeout_secs", e.TaskAbandonTimeout)
 	c.lasts("engine.poll_max_hold_secs", e.PollMaxHold)
 	c.between("engine.max_payload_bytes", e.MaxPayloadBytes, 1<<10, c.Server.MaxMessageBytes)
 	c.between("engine.max_commands", e.MaxCommands, 1, 1_000_000)

@@ -268,9 +268,13 @@ type Engine struct {
 	// WorkflowActivationTimeout is after how long of silence an execution is
 	// taken back from its worker. Default 60 s.
 	WorkflowActivationTimeout time.Duration `toml:"workflow_activation_timeout_secs"`
-	// TaskLivenessTimeout is after how long without a sign of life a task counts
-	// as lost. Default 300 s.
+	// TaskLivenessTimeout is after how long without a sign of life of its worker
+	// a running task counts as lost. Default 300 s.
 	TaskLivenessTimeout time.Duration `toml:"task_liveness_timeout_secs"`
+	// TaskAbandonTimeout is after how long without a sign of life of its own (a
+	// heartbeat, or progress) a running task counts as lost although its worker
+	// lives: its result may have gone astray. Default 3600 s.
+	TaskAbandonTimeout time.Duration `toml:"task_abandon_timeout_secs"`
 	// PollMaxHold bounds how long an empty poll is held. Default 60 s.
 	PollMaxHold time.Duration `toml:"poll_max_hold_secs"`
 	// MaxPayloadBytes bounds one input, output or value. Default 1 MiB.
@@ -327,7 +331,8 @@ func Default() *Config {
 		},
 		Engine: Engine{
 			WorkflowActivationTimeout: 60 * time.Second, TaskLivenessTimeout: 300 * time.Second,
-			PollMaxHold: 60 * time.Second, MaxPayloadBytes: 1 << 20, MaxCommands: 10_000,
+			TaskAbandonTimeout: time.Hour,
+			PollMaxHold:        60 * time.Second, MaxPayloadBytes: 1 << 20, MaxCommands: 10_000,
 		},
 		NATS:    NATS{URL: "nats://localhost:4222"},
 		OTel:    OTel{Endpoint: "http://localhost:4317", ServiceName: "flovyn-server"},

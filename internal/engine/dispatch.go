@@ -50,7 +50,7 @@ func (e *Engine) noteChildBegan(child *flovyn.WorkflowExecution) {
 	}
 	org, id, parent := child.Org, child.ID, child.Parent
 	e.afterwards("noting that a child began", func(ctx context.Context) error {
-		touch := postgres.Touch{Executions: []flovyn.ExecutionID{id, parent}}
+		touch := postgres.Touch{Executions: []flovyn.ExecutionID{id}, Histories: []flovyn.ExecutionID{parent}}
 		return e.store.Do(ctx, touch, func(tx *postgres.Tx) error {
 			c, err := tx.Execution(org, id)
 			if err != nil {
@@ -58,6 +58,10 @@ func (e *Engine) noteChildBegan(child *flovyn.WorkflowExecution) {
 			}
 			p, err := tx.Execution(org, parent)
 			if err != nil || c.Status.Terminal() || p.Status.Terminal() {
+				return err
+			}
+			state, err := tx.State(p)
+			if err != nil || state.Began(id) { // noted before, by a claim that was given back
 				return err
 			}
 			if err := tx.Append(p, history.ChildBegan(c)); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -15,6 +16,8 @@ type ending struct {
 	status    flovyn.WorkflowStatus
 	output    []byte
 	errorText string
+	// reason and requestedBy are passed on to the children of a cancelled one.
+	reason, requestedBy string
 }
 
 // end closes an execution whose terminal event is recorded: what it leaves
@@ -71,10 +74,6 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 	if err != nil {
 		return err
 	}
-	children := state.OpenChildren()
-	if err := tx.PreloadHistories(children); err != nil {
-		return err
-	}
 	if w.Status == flovyn.WorkflowPending {
 		tx.UnlistExecution(id)
 	}
@@ -83,11 +82,27 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 			return err
 		}
 	}
-	if err := e.end(tx, w, state, ending{status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason)}); err != nil {
+	return e.endWithChildren(tx, w, state, ending{
+		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason), reason: reason, requestedBy: requestedBy,
+	})
+}
+
+// endWithChildren ends an execution, and its open children with it when it is
+// cancelled. One that ended otherwise leaves its children running.
+func (e *Engine) endWithChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
+	var children []flovyn.ExecutionID
+	if how.status == flovyn.WorkflowCancelled {
+		children = state.OpenChildren()
+		if err := tx.PreloadHistories(children); err != nil {
+			return err
+		}
+	}
+	if err := e.end(tx, w, state, how); err != nil {
 		return err
 	}
 	for _, child := range children {
-		if err := ignoreAbsent(e.cancelTree(tx, org, child, reason, requestedBy)); err != nil {
+		err := e.cancelTree(tx, w.Org, child, how.reason, cmp.Or(how.requestedBy, "workflow:"+w.ID.String()))
+		if err := ignoreAbsent(err); err != nil {
 			return err
 		}
 	}

@@ -160,7 +160,7 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	}
 	switch {
 	case out.End != "":
-		return e.end(tx, w, state, ending{status: out.End, output: out.Output, errorText: out.Error})
+		return e.endWithChildren(tx, w, state, ending{status: out.End, output: out.Output, errorText: out.Error})
 	case status == history.Running:
 		return nil
 	default:

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -9,13 +10,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/pgtest"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/upkeep"
 	"github.com/flovyn/flovyn-server/internal/wake"
+	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
 // schedule starts a workflow that waits for one task.
@@ -389,5 +394,44 @@ func TestTaskQueue(t *testing.T) {
 	b.must(err)
 	if a == nil || a.Task.Queue != "other" || a.Task.MaxRetries != 0 {
 		t.Fatalf("%+v", a)
+	}
+}
+
+// A worker that lives but never reports on a task keeps it for a long time, and
+// not forever.
+func TestReclaimOfALostResult(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.New(t)
+	b := setUpOn(t, dsn)
+	submitted, err := b.tasks.Submit(t.Context(), task.SubmitRequest{Org: b.org, Kind: "t"})
+	b.must(err)
+	b.pollTask()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	b.must(err)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	_, err = conn.Exec(t.Context(), "UPDATE task_execution SET heartbeat_at = heartbeat_at - interval '2 hours'")
+	b.must(err)
+
+	reclaim := func(abandon time.Duration) flovyn.TaskStatus {
+		// A poll is a sign of life of the worker.
+		_, end, err := b.workers.BeginPoll(t.Context(), worker.PollRequest{Org: b.org, Worker: "w1", Class: flovyn.ClassTask})
+		b.must(err)
+		end()
+		b.must(upkeep.New(upkeep.Config{
+			Store: b.store, Engine: b.engine, Tasks: b.tasks, Workers: b.workers, Logger: slog.New(slog.DiscardHandler),
+			TaskSilence: time.Minute, TaskAbandon: abandon,
+		}).ReclaimTasks(t.Context()))
+		row, err := b.store.Task(t.Context(), b.org, submitted.ID)
+		b.must(err)
+		return row.Status
+	}
+	if s := reclaim(3 * time.Hour); s != flovyn.TaskRunning {
+		t.Fatalf("the task of a living worker is %s", s)
+	}
+	if s := reclaim(time.Hour); s != flovyn.TaskPending {
+		t.Fatalf("a task of which nothing is heard is %s", s)
+	}
+	if again := b.pollTask(); again.Task.ID != submitted.ID || again.Task.Attempt != 2 {
+		t.Fatalf("polled %+v", again.Task)
 	}
 }

@@ -836,3 +836,24 @@ func TestInvalidRequests(t *testing.T) {
 	b.wantKind(err, fault.Exhausted)
 	b.wantTypes(id, history.WorkflowStarted)
 }
+
+// An execution that ends itself as cancelled takes its open children with it.
+func TestCancelCommandReachesChildren(t *testing.T) {
+	b := setUp(t)
+	parent := b.start("parent", `null`)
+	b.poll()
+	child := flovyn.ExecutionID(uuid.New())
+	b.submit(parent, history.Suspended, history.ScheduleChild{ID: child, Name: "kid", Kind: "child"})
+	b.poll() // the child stays with its worker
+	_, err := b.engine.Signal(t.Context(), b.org, parent, "go", nil)
+	b.must(err)
+	b.poll()
+	b.submit(parent, history.Cancelled, history.CancelWorkflow{Reason: "enough"})
+	if s := b.status(parent); s != flovyn.WorkflowCancelled {
+		t.Errorf("the parent is %s", s)
+	}
+	if s := b.status(child); s != flovyn.WorkflowCancelled {
+		t.Errorf("the child is %s", s)
+	}
+	b.wantTypes(child, history.WorkflowStarted, history.CancellationRequested, history.WorkflowCancelled)
+}

@@ -301,8 +301,8 @@ func TestResolvePromise(t *testing.T) {
 	}
 }
 
-// Without an identity in the command, an unsettled promise of an earlier
-// submission is taken for the one meant; a settled one is not.
+// Where nothing has an identity, an open promise that comes again is taken for
+// the one that is there; a settled one is not.
 func TestPromiseNames(t *testing.T) {
 	t.Parallel()
 	s := fold(t)

@@ -12,7 +12,8 @@ import (
 
 // ClaimExecutions takes up to len(workers) runnable executions of a queue off
 // the backlog, one for each named worker. kinds restricts them unless empty.
-// It returns fewer than asked only when the backlog has no more.
+// Fewer than asked mean that the backlog has no more, or, rarely, that others
+// were about to take what it has; the sweep of the backlog makes up for that.
 func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue string, kinds, workers []string) ([]flovyn.Activation, error) {
 	var rows []*pgq.ExecutionsClaimRow
 	err := s.claim(ctx, func(ctx context.Context, db pgq.DBTX) (err error) {
@@ -125,17 +126,21 @@ type StaleTask struct {
 	ID        flovyn.TaskID
 	WorkerID  string
 	ClaimedAt time.Time
+	// Silence is how long ago the task's last sign of life was: its claim, a
+	// heartbeat, or progress.
+	Silence time.Duration
 }
 
-// StaleTasks lists running tasks whose last sign of life is longer than age ago.
-func (s *Store) StaleTasks(ctx context.Context, age time.Duration, limit int) ([]StaleTask, error) {
-	rows, err := s.q.TasksStale(ctx, s.pool, age, int32(limit))
+// StaleTasks lists running tasks whose own last sign of life is longer than age
+// ago: a page of those whose id is greater than after.
+func (s *Store) StaleTasks(ctx context.Context, age time.Duration, after flovyn.TaskID, limit int) ([]StaleTask, error) {
+	rows, err := s.q.TasksStale(ctx, s.pool, age, after.UUID(), int32(limit))
 	if err != nil {
 		return nil, fmt.Errorf("looking for stale tasks: %w", translate(err))
 	}
 	stale := make([]StaleTask, len(rows))
 	for i, r := range rows {
-		stale[i] = StaleTask{flovyn.OrgID(r.OrgID), flovyn.TaskID(r.ID), r.WorkerID, timeOf(r.ClaimedAt)}
+		stale[i] = StaleTask{flovyn.OrgID(r.OrgID), flovyn.TaskID(r.ID), r.WorkerID, timeOf(r.ClaimedAt), r.Silence}
 	}
 	return stale, nil
 }

@@ -30,8 +30,20 @@ const (
 )
 
 // translate gives a database error its meaning. What has none stays as it is
-// and is an internal failure at the door.
+// and is an internal failure at the door; so does the end of the caller's own
+// context, which the database has no part in.
 func translate(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if _, known := errors.AsType[*fault.Error](err); !known {
+			return err
+		}
+	}
+	return translateStep(err)
+}
+
+// translateStep is translate for what runs on a context of the server's own:
+// there, a deadline that passed means a database that did not answer.
+func translateStep(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -117,6 +129,6 @@ func mayRetry(err error) bool {
 	if errors.Is(err, errUnknown) {
 		return false
 	}
-	kind := fault.KindOf(translate(err))
+	kind := fault.KindOf(translateStep(err))
 	return kind == fault.Conflict || kind == fault.Unavailable
 }

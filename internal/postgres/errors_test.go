@@ -54,7 +54,7 @@ func TestTranslate(t *testing.T) {
 		"an unknown outcome":   {fault.Wrap(fault.Unavailable, errors.Join(errUnknown, io.EOF), "unknown"), fault.Unavailable, false, true},
 		"an unassigned number": {pg("22023", ""), fault.Internal, false, false},
 	} {
-		got := translate(c.err)
+		got := translateStep(c.err)
 		if fault.KindOf(got) != c.kind || !errors.Is(got, c.err) {
 			t.Errorf("%s: kind %s of %v", name, fault.KindOf(got), got)
 		}
@@ -66,6 +66,12 @@ func TestTranslate(t *testing.T) {
 		}
 		if serverGone(c.err) != c.gone {
 			t.Errorf("%s: gone %v", name, !c.gone)
+		}
+	}
+	// A caller's own deadline is not the database's fault.
+	for _, ended := range []error{context.DeadlineExceeded, fmt.Errorf("reading: %w", context.Canceled)} {
+		if got := translate(ended); fault.KindOf(got) != fault.Canceled || !errors.Is(got, ended) {
+			t.Errorf("%v became %v", ended, got)
 		}
 	}
 	if translate(nil) != nil || serverGone(nil) || !neverAssigned(pg("22023", "")) || neverAssigned(nil) {

@@ -114,7 +114,7 @@ func (s *Store) commit(ctx context.Context, batch []*step) {
 		}
 		if errors.Is(err, errUnknown) {
 			for _, st := range batch {
-				st.done <- translate(err)
+				st.done <- translateStep(err)
 			}
 			return
 		}
@@ -134,7 +134,7 @@ func (s *Store) commit(ctx context.Context, batch []*step) {
 func (s *Store) commitAlone(ctx context.Context, st *step, err error) {
 	for tries := 0; ; tries++ {
 		if err != nil && (tries >= maxTries || !mayRetry(err)) {
-			st.done <- translate(err)
+			st.done <- translateStep(err)
 			return
 		}
 		if err != nil {

@@ -37,6 +37,7 @@ import (
 
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/engine"
+	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/org"
@@ -55,12 +56,17 @@ type Options struct {
 	Log *slog.Logger
 	// Version is the program's version, as health reports it.
 	Version string
+	// Hosts are the names and addresses, without a port, by which clients may
+	// call the server; empty means any. A server whose keys everybody knows must
+	// not be reachable by a name that a web page chose.
+	Hosts []string
 }
 
 // Server is an assembled server.
 type Server struct {
 	cfg     *config.Config
 	version string
+	hosts   []string
 	log     *slog.Logger
 
 	store   *postgres.Store
@@ -113,7 +119,8 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, version: options.Version, log: options.Log, stopping: make(chan struct{}), failed: make(chan error, 4),
+		cfg: cfg, version: options.Version, hosts: options.Hosts, log: options.Log,
+		stopping: make(chan struct{}), failed: make(chan error, 4),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -156,11 +163,33 @@ func (s *Server) openStore(ctx context.Context) error {
 		orgs[i] = flovyn.Organization{ID: o.ID, Slug: o.Slug, Name: o.Name, Tier: o.Tier, Region: o.Region}
 	}
 	if err := store.UpsertOrganizations(ctx, orgs); err != nil {
+		err = s.explainOrgs(ctx, store, err)
 		store.Close()
-		return fmt.Errorf("writing the configured organizations: %w", err)
+		return err
 	}
 	s.store = store
 	return nil
+}
+
+// explainOrgs says why the configured organizations could not be written: which
+// of them has a slug that is another's. What the database says itself is no use
+// to an operator.
+func (s *Server) explainOrgs(ctx context.Context, store *postgres.Store, err error) error {
+	var taken []error
+	for i, o := range s.cfg.Orgs {
+		other, lookup := store.OrganizationBySlug(ctx, o.Slug)
+		if lookup == nil && other.ID != o.ID {
+			taken = append(taken, s.cfg.Mistake(fmt.Sprintf("orgs[%d].slug", i),
+				"the database has another organization with the slug %q, whose id is %s: give this entry that id, or another slug", o.Slug, other.ID))
+		}
+	}
+	if len(taken) > 0 && fault.Is(err, fault.Exists) {
+		return errors.Join(taken...)
+	}
+	if fault.KindOf(err) != fault.Internal {
+		return fmt.Errorf("writing the configured organizations: %s", fault.Message(err))
+	}
+	return fmt.Errorf("writing the configured organizations: %w", err)
 }
 
 // assembleDeeds makes the use-cases and what runs in the background.
@@ -187,6 +216,7 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout,
 	})
 	s.loops = loop.NewGroup("background", background.Parts()...)
 }

@@ -56,6 +56,9 @@ type Config struct {
 	// life. Default 5 minutes: a worker with one thread does not poll while it
 	// executes a task.
 	TaskSilence time.Duration
+	// TaskAbandon is how long a running task itself may give no sign of life
+	// (heartbeat, progress) although its worker does. Default an hour.
+	TaskAbandon time.Duration
 	Logger      *slog.Logger
 }
 
@@ -73,6 +76,9 @@ func New(cfg Config) *Upkeep {
 	}
 	if cfg.TaskSilence == 0 {
 		cfg.TaskSilence = 5 * time.Minute
+	}
+	if cfg.TaskAbandon == 0 {
+		cfg.TaskAbandon = time.Hour
 	}
 	u := &Upkeep{cfg: cfg}
 	u.timers = loop.New("timers", timerInterval, timerInterval/10, u.FireTimers, cfg.Logger)
@@ -99,25 +105,24 @@ func (u *Upkeep) TimerSet(in time.Duration) {
 }
 
 // FireTimers fires everything that is due and asks to be run again when the
-// next timer is.
+// next timer is. One that cannot be fired does not hold up the others.
 func (u *Upkeep) FireTimers(ctx context.Context) error {
+	var failure error
 	for {
 		due, err := u.cfg.Store.DueTimers(ctx, batch)
 		if err != nil {
 			return err
 		}
-		if err := each(ctx, due, u.fire); err != nil {
-			return err
-		}
-		if len(due) < batch {
+		failure = each(ctx, due, u.fire)
+		if failure != nil || len(due) < batch {
 			break
 		}
 	}
 	in, ok, err := u.cfg.Store.NextTimer(ctx)
-	if err == nil && ok {
+	if err == nil && ok && failure == nil {
 		u.TimerSet(in)
 	}
-	return err
+	return errors.Join(failure, err)
 }
 
 func (u *Upkeep) fire(ctx context.Context, timer flovyn.Timer) error {
@@ -160,19 +165,33 @@ func (u *Upkeep) ReclaimActivations(ctx context.Context) error {
 	return each(ctx, stale, u.cfg.Engine.Reclaim)
 }
 
-// ReclaimTasks takes back tasks whose worker gives no sign of life.
+// ReclaimTasks takes back tasks whose worker gives no sign of life, and those of
+// which nothing was heard for so long that their result must have been lost:
+// a worker reports a result once, and does not know when that came to nothing.
 func (u *Upkeep) ReclaimTasks(ctx context.Context) error {
-	stale, err := u.cfg.Store.StaleTasks(ctx, u.cfg.TaskSilence, batch)
-	if err != nil {
-		return err
+	var failures []error
+	var after flovyn.TaskID
+	for {
+		stale, err := u.cfg.Store.StaleTasks(ctx, u.cfg.TaskSilence, after, batch)
+		if err != nil {
+			return errors.Join(append(failures, err)...)
+		}
+		failures = append(failures, each(ctx, stale, u.reclaimTask))
+		if len(stale) < batch {
+			return errors.Join(failures...)
+		}
+		after = stale[len(stale)-1].ID
 	}
-	return each(ctx, stale, func(ctx context.Context, t postgres.StaleTask) error {
+}
+
+func (u *Upkeep) reclaimTask(ctx context.Context, t postgres.StaleTask) error {
+	if t.Silence < u.cfg.TaskAbandon {
 		silence, err := u.cfg.Workers.SilentSince(ctx, t.Org, t.WorkerID)
 		if err != nil || silence < u.cfg.TaskSilence {
 			return err
 		}
-		return u.cfg.Tasks.Reclaim(ctx, t)
-	})
+	}
+	return u.cfg.Tasks.Reclaim(ctx, t)
 }
 
 // WakeBacklog wakes the pollers of every queue that has a backlog.

@@ -57,11 +57,11 @@ SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM cl
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL;
 
--- Tasks that run without a sign of life from their worker.
+-- Running tasks that gave no sign of life for a while, a page in the order of ids.
 -- name: TasksStale :many
-SELECT id, org_id, worker_id, claimed_at, heartbeat_at FROM task_execution
-WHERE ended_at IS NULL AND status = 'RUNNING' AND heartbeat_at < clock_timestamp() - @age::interval
-ORDER BY heartbeat_at LIMIT @max;
+SELECT id, org_id, worker_id, claimed_at, (clock_timestamp() - heartbeat_at)::interval AS silence FROM task_execution
+WHERE ended_at IS NULL AND status = 'RUNNING' AND heartbeat_at < clock_timestamp() - @age::interval AND id > @after
+ORDER BY id LIMIT @max;
 
 -- name: TaskHeartbeat :execrows
 UPDATE task_execution SET heartbeat_at = clock_timestamp() WHERE id = @id AND org_id = @org_id AND status = 'RUNNING';

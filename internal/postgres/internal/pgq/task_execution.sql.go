@@ -481,22 +481,22 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 }
 
 const tasksStale = `-- name: TasksStale :many
-SELECT id, org_id, worker_id, claimed_at, heartbeat_at FROM task_execution
-WHERE ended_at IS NULL AND status = 'RUNNING' AND heartbeat_at < clock_timestamp() - $1::interval
-ORDER BY heartbeat_at LIMIT $2
+SELECT id, org_id, worker_id, claimed_at, (clock_timestamp() - heartbeat_at)::interval AS silence FROM task_execution
+WHERE ended_at IS NULL AND status = 'RUNNING' AND heartbeat_at < clock_timestamp() - $1::interval AND id > $2
+ORDER BY id LIMIT $3
 `
 
 type TasksStaleRow struct {
-	ID          uuid.UUID
-	OrgID       uuid.UUID
-	WorkerID    string
-	ClaimedAt   *time.Time
-	HeartbeatAt *time.Time
+	ID        uuid.UUID
+	OrgID     uuid.UUID
+	WorkerID  string
+	ClaimedAt *time.Time
+	Silence   time.Duration
 }
 
-// Tasks that run without a sign of life from their worker.
-func (q *Queries) TasksStale(ctx context.Context, db DBTX, age time.Duration, max int32) ([]*TasksStaleRow, error) {
-	rows, err := db.Query(ctx, tasksStale, age, max)
+// Running tasks that gave no sign of life for a while, a page in the order of ids.
+func (q *Queries) TasksStale(ctx context.Context, db DBTX, age time.Duration, after uuid.UUID, max int32) ([]*TasksStaleRow, error) {
+	rows, err := db.Query(ctx, tasksStale, age, after, max)
 	if err != nil {
 		return nil, err
 	}
@@ -509,7 +509,7 @@ func (q *Queries) TasksStale(ctx context.Context, db DBTX, age time.Duration, ma
 			&i.OrgID,
 			&i.WorkerID,
 			&i.ClaimedAt,
-			&i.HeartbeatAt,
+			&i.Silence,
 		); err != nil {
 			return nil, err
 		}

@@ -58,7 +58,6 @@ type Client struct {
 	// Agents hands agents to workers.
 	Agents flovynv1connect.AgentDispatchClient
 
-	rpc   *connect.Client
 	close func()
 }
 
@@ -96,14 +95,9 @@ func assemble(rpc *connect.Client, closeIdle func()) *Client {
 		Tasks:     flovynv1connect.NewTaskExecutionClient(rpc),
 		Workers:   flovynv1connect.NewWorkerLifecycleClient(rpc),
 		Agents:    flovynv1connect.NewAgentDispatchClient(rpc),
-		rpc:       rpc,
 		close:     closeIdle,
 	}
 }
-
-// RPC returns what the generated service clients are made from, for services
-// that have no field here.
-func (c *Client) RPC() *connect.Client { return c.rpc }
 
 // Close closes the connections. Calls that are under way must have ended.
 func (c *Client) Close() { c.close() }

@@ -74,6 +74,9 @@ func (d *devRun) prepare(flags *pflag.FlagSet) error {
 	if !flags.Changed("data-dir") && !d.cfg.Temporary && !flags.Changed("database-url") {
 		d.cfg.DatabaseURL = d.variable("DATABASE_URL")
 	}
+	if err := d.cfg.Check(); err != nil {
+		return err
+	}
 	d.cfg.Version = version
 	return d.openLogs(flags)
 }
@@ -126,6 +129,7 @@ func (d *devRun) run(ctx context.Context) error {
 // is over and was all.
 func (d *devRun) serve(ctx context.Context, s *devserver.Server) error {
 	if !d.demo {
+		inviteWorker(d.stdout, s)
 		return s.Wait(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -153,8 +157,9 @@ func (d *devRun) show(ctx context.Context, s *devserver.Server) error {
 	case err != nil:
 		return fmt.Errorf("running the example workflow: %w", err)
 	case d.exitWhenDone:
+		inviteLater(d.stdout)
 		return nil
 	}
-	invite(d.stdout, s)
+	inviteNow(d.stdout, s)
 	return demo.Work(ctx, cfg)
 }

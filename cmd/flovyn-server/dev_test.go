@@ -113,7 +113,8 @@ func TestDevServesUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := place(t)
 	r := launch(t, []string{"DATABASE_URL=postgres://not-wanted"}, "dev", "--http-port=0", "--grpc-port=0", "--data-dir", dir)
-	r.stdout.await(t, "FLOVYN_WORKER_TOKEN", r.ended)
+	r.stdout.await(t, "GetEvents", r.ended)
+	startedBy(t, curls(r.stdout.String())[0])
 	for _, want := range []string{"HTTP", "gRPC", dir, "flovyn_sk_dev_admin", "fwt_dev_worker", "550e8400-e29b-41d4-a716-446655440000"} {
 		if !strings.Contains(r.stdout.String(), want) {
 			t.Errorf("%q is not said:\n%s", want, r.stdout)
@@ -146,7 +147,11 @@ func TestDevRefuses(t *testing.T) {
 		"half a demo":          {[]string{"--exit-when-done"}, exitUsage, "--demo"},
 		"an unknown flag":      {[]string{"--port", "1"}, exitUsage, "unknown flag"},
 		"an unknown log level": {[]string{"--log-level", "loud"}, exitUsage, "log level"},
-		"two databases":        {[]string{"--database-url", "postgres://h/d", "--temporary"}, exitFailure, "--temporary"},
+		"two databases":        {[]string{"--database-url", "postgres://h/d", "--temporary"}, exitUsage, "--temporary"},
+		"two places":           {[]string{"--data-dir", "/x", "--temporary"}, exitUsage, "--temporary excludes --data-dir"},
+		"no HTTP port":         {[]string{"--http-port", "99999"}, exitUsage, "--http-port: want a number from 0 to 65535"},
+		"no gRPC port":         {[]string{"--grpc-port", "-1"}, exitUsage, "--grpc-port: want a number from 0 to 65535"},
+		"no URL":               {[]string{"--database-url", "postgres://h:port/d"}, exitUsage, "--database-url (or DATABASE_URL): "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,29 +177,53 @@ func TestDevDemoExits(t *testing.T) {
 	if code := r.code(t); code != exitOK || !strings.Contains(r.stdout.String(), "WORKFLOW_COMPLETED") {
 		t.Errorf("it ended with %d:\n%s\n%s", code, r.stdout, r.stderr)
 	}
+	lines := curls(r.stdout.String())
+	if len(lines) != 2 || !strings.Contains(lines[0], "http://127.0.0.1:8000/") || !strings.Contains(r.stdout.String(), "buf curl http://127.0.0.1:9090/") {
+		t.Errorf("it does not say what to paste:\n%s", r.stdout)
+	}
 }
 
-// The command lines that are printed order something, have it approved, and show
+// curls are the command lines of curl in a text.
+func curls(text string) []string {
+	return regexp.MustCompile(`(?m)^ *curl (.*\\\n)*.*$`).FindAllString(text, -1)
+}
+
+// startedBy runs a command line that starts a workflow and returns its id.
+func startedBy(t *testing.T, line string) string {
+	t.Helper()
+	var started struct{ WorkflowExecutionID string }
+	if err := json.Unmarshal(shell(t, line), &started); err != nil || started.WorkflowExecutionID == "" {
+		t.Fatalf("%s\nstarted nothing (%v)", line, err)
+	}
+	return started.WorkflowExecutionID
+}
+
+// The command lines that are printed, and the README's, order something, have it approved, and show
 // how it completed.
 func TestDevDemoInvites(t *testing.T) {
 	t.Parallel()
 	r := launch(t, nil, "dev", "--demo", "--temporary", "--http-port=0", "--grpc-port=0")
 	r.stdout.await(t, "GetEvents", r.ended)
-	curls := regexp.MustCompile(`(?m)^ *curl (.*\\\n)*.*$`).FindAllString(r.stdout.String(), -1)
-	if len(curls) != 2 {
-		t.Fatalf("%d command lines, want one to order and one to approve:\n%s", len(curls), r.stdout)
+	printed := curls(r.stdout.String())
+	if len(printed) != 2 {
+		t.Fatalf("%d command lines, want one to order and one to approve:\n%s", len(printed), r.stdout)
 	}
-	var started struct{ WorkflowExecutionID string }
-	if err := json.Unmarshal(shell(t, curls[0]), &started); err != nil || started.WorkflowExecutionID == "" {
-		t.Fatalf("no order was started (%v)", err)
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	withID := func(line string) string { return strings.ReplaceAll(line, "ID", started.WorkflowExecutionID) }
-	// The promise is there when the order has come that far.
-	history := withID(strings.NewReplacer("ResolvePromise", "GetEvents").Replace(curls[1]))
-	history = regexp.MustCompile(`(?m)-d '.*'$`).ReplaceAllString(history, withID(`-d '{"workflowExecutionId": "ID"}'`))
-	awaitEvent(t, history, "PROMISE_CREATED")
-	shell(t, withID(curls[1]))
-	awaitEvent(t, history, "WORKFLOW_COMPLETED")
+	usual := "http://127.0.0.1:8000"
+	here := printed[0][strings.Index(printed[0], "http"):strings.Index(printed[0], "/flovyn")]
+	for _, order := range []string{printed[0], strings.ReplaceAll(curls(string(readme))[0], usual, here)} {
+		id := startedBy(t, order)
+		withID := func(line string) string { return strings.ReplaceAll(line, "ID", id) }
+		// The promise is there when the order has come that far.
+		history := withID(strings.NewReplacer("ResolvePromise", "GetEvents").Replace(printed[1]))
+		history = regexp.MustCompile(`(?m)-d '.*'$`).ReplaceAllString(history, withID(`-d '{"workflowExecutionId": "ID"}'`))
+		awaitEvent(t, history, "PROMISE_CREATED")
+		shell(t, withID(printed[1]))
+		awaitEvent(t, history, "WORKFLOW_COMPLETED")
+	}
 
 	r.interrupt()
 	if code := r.code(t); code != exitOK {

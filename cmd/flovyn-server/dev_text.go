@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/flovyn/flovyn-server/internal/demo"
@@ -32,15 +34,47 @@ For workers:
 		devserver.UserKey, devserver.WorkerKey, s.GRPCURL(), devserver.OrgID, devserver.WorkerKey)
 }
 
-// invite prints command lines to paste, which start an order for the worker that
-// is running here, approve it, and show what became of it.
-func invite(w io.Writer, s *devserver.Server) {
+// inviteNow prints what to paste while the example worker runs here.
+func inviteNow(w io.Writer, s *devserver.Server) {
+	fmt.Fprint(w, "The example worker goes on working; Ctrl-C stops everything.\n\n")
+	commandLines(w, s.HTTPURL(), s.GRPCURL())
+}
+
+// inviteWorker prints what to paste where no worker runs.
+func inviteWorker(w io.Writer, s *devserver.Server) {
+	fmt.Fprintf(w, `No worker runs here (with --demo one would). The example worker reads the
+variables above, and is started in the source tree by
+
+  go run ./examples/order -queue %s
+
+`, demo.Queue)
+	commandLines(w, s.HTTPURL(), s.GRPCURL())
+}
+
+// inviteLater prints what to paste when the demonstration is over and its server
+// goes: the lines are for one that stays, on the usual ports.
+func inviteLater(w io.Writer) {
+	fmt.Fprint(w, `That was all, and this server stops. Start one that stays, with an example
+worker, by
+
+  flovyn-server dev --demo
+
+and paste what follows.
+
+`)
+	local := func(port int) string {
+		return "http://" + net.JoinHostPort(devserver.DefaultHost, strconv.Itoa(port))
+	}
+	commandLines(w, local(devserver.DefaultHTTPPort), local(devserver.DefaultGRPCPort))
+}
+
+// commandLines prints command lines to paste, which start an order for the
+// example worker, approve it, and show what became of it.
+func commandLines(w io.Writer, httpURL, grpcURL string) {
 	order := fmt.Sprintf(`{"orgId": %q, "workflowKind": %q, "queue": %q, "input": %q}`,
 		devserver.OrgID, demo.Kind, demo.Queue, inBase64(demo.Input))
 	approval := fmt.Sprintf(`{"promiseId": %q, "value": %q}`, "ID:"+demo.ApprovalPromise, inBase64(demo.ApprovalValue))
-	fmt.Fprintf(w, `The example worker goes on working; Ctrl-C stops everything.
-
-Order something, with curl or with buf curl; the answer is the order's id. The
+	fmt.Fprintf(w, `Order something, with curl or with buf curl; the answer is the order's id. The
 input is %s
 in base64, as protobuf writes bytes in JSON.
 
@@ -57,9 +91,9 @@ See what happened:
 %s
 
 `, demo.Input,
-		curl(s.HTTPURL(), "StartWorkflow", order), bufCurl(s.GRPCURL(), "StartWorkflow", order),
-		curl(s.HTTPURL(), "ResolvePromise", approval),
-		bufCurl(s.GRPCURL(), "GetEvents", `{"workflowExecutionId": "ID"}`))
+		curl(httpURL, "StartWorkflow", order), bufCurl(grpcURL, "StartWorkflow", order),
+		curl(httpURL, "ResolvePromise", approval),
+		bufCurl(grpcURL, "GetEvents", `{"workflowExecutionId": "ID"}`))
 }
 
 func inBase64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }

@@ -49,7 +49,7 @@ type operation struct {
 // withStore runs a command on the configured database.
 func (i *invocation) withStore(do func(context.Context, operation) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		cfg, log, err := i.load()
+		cfg, log, err := i.read() // nothing is served: what serving needs may be elsewhere
 		if err != nil {
 			return err
 		}

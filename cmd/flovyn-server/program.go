@@ -72,9 +72,10 @@ func (i *invocation) root() *cobra.Command {
 		Short: "Run durable workflows on PostgreSQL",
 		Long: "Flovyn-server runs workflows and tasks for the workers that connect to it.\n" +
 			"Without a command it serves, until it is interrupted.",
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: version,
 		RunE: func(cmd *cobra.Command, _ []string) error { return i.serve(cmd.Context()) },
 	}
+	root.SetVersionTemplate("flovyn-server {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&i.configFile, "config", "", "configuration file (default: the one that CONFIG_FILE names)")
 	flags.StringVar(&i.logLevel, "log-level", "info", "least severe records to log: debug, info, warn, error")
@@ -83,17 +84,24 @@ func (i *invocation) root() *cobra.Command {
 	return root
 }
 
-// load reads the configuration and makes the logger.
+// load reads the configuration, makes the logger, and makes sure that the
+// configuration can be served.
 func (i *invocation) load() (*config.Config, *slog.Logger, error) {
+	cfg, log, err := i.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	return cfg, log, cfg.Buildable()
+}
+
+// read reads the configuration and makes the logger.
+func (i *invocation) read() (*config.Config, *slog.Logger, error) {
 	log, err := telemetry.NewLogger(i.stderr, telemetry.Format(i.logFormat), i.logLevel)
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg, err := config.Load(i.configFile, i.environ)
-	if err != nil {
-		return nil, nil, err
-	}
-	return cfg, log, cfg.Buildable()
+	return cfg, log, err
 }
 
 // serve runs the server until it is told to stop. A second signal kills it.

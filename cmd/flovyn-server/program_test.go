@@ -57,8 +57,10 @@ func invoke(t *testing.T, environ []string, args ...string) (code int, stdout, s
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	if code, out, _ := invoke(t, nil, "version"); code != 0 || out != "flovyn-server dev\n" {
-		t.Errorf("%d %q", code, out)
+	for _, how := range []string{"version", "--version"} {
+		if code, out, _ := invoke(t, nil, how); code != 0 || out != "flovyn-server dev\n" {
+			t.Errorf("%s: %d %q", how, code, out)
+		}
 	}
 }
 
@@ -78,6 +80,22 @@ func TestUsageErrors(t *testing.T) {
 		"no such file":          {nil, []string{"--config", "/does/not/exist.toml"}, "/does/not/exist.toml"},
 		"no such file, by name": {[]string{"CONFIG_FILE=/does/not/exist.toml"}, []string{"migrate"}, "/does/not/exist.toml"},
 		"an unknown setting":    {[]string{url}, []string{"config", "check", "--config", configFile(t, settings+"\n[server.tls]\nx = 1\n")}, "server.tls"},
+		"a URL that is none": {
+			[]string{"DATABASE_URL=postgres://flovyn:hunter2@h:port/flovyn"}, []string{"--config", configFile(t, settings)},
+			"environment variable DATABASE_URL: database.url: ",
+		},
+		"policies that are not there": {
+			[]string{url}, []string{"config", "check", "--config", configFile(t, settings+"[auth.cedar]\npolicy_path = \"/does/not/exist\"\n")},
+			"config.toml:22: auth.cedar.policy_path: reading policies: open /does/not/exist",
+		},
+		"certificates that are not there": {
+			[]string{url, "SERVER__TLS_CERT_FILE=/does/not/exist", "SERVER__TLS_KEY_FILE=/does/not/exist"},
+			[]string{"config", "check", "--config", configFile(t, settings)}, "environment variable SERVER__TLS_KEY_FILE: server.tls_key_file: open",
+		},
+		"one slug for two organizations": {
+			[]string{url}, []string{"--config", configFile(t, settings+"[[orgs]]\nid = \"6ba7b810-9dad-41d1-80b4-00c04fd430c8\"\nname = \"B\"\nslug = \"acme\"\n")},
+			"config.toml:24: orgs[1].slug: is the slug of orgs[0]",
+		},
 		"a log level":           {[]string{url}, []string{"--log-level", "loud"}, "loud"},
 		"an authenticator": {
 			[]string{url}, []string{"config", "check", "--config", configFile(t, strings.ReplaceAll(settings, `["static_api_key"]`, `["magic"]`))}, "magic",
@@ -121,6 +139,31 @@ func TestMigrate(t *testing.T) {
 	environ[0] = "DATABASE_URL=postgres://flovyn:hunter2@127.0.0.1:1/flovyn"
 	if code, _, stderr := invoke(t, environ, "migrate"); code != exitFailure || strings.Contains(stderr, "hunter2") {
 		t.Errorf("without a database: %d %s", code, stderr)
+	}
+}
+
+// Migrating needs a database and no other setting, wherever it is named.
+func TestMigrateNeedsOnlyTheDatabase(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewEmpty(t)
+	file := configFile(t, "[database]\nurl = \""+url+"\"\n")
+	for name, environ := range map[string][]string{"the environment": {"DATABASE_URL=" + url}, "a file": {"CONFIG_FILE=" + file}} {
+		if code, _, stderr := invoke(t, environ, "migrate"); code != exitOK {
+			t.Errorf("with the database of %s: %d %s", name, code, stderr)
+		}
+	}
+}
+
+// An organization whose slug the database knows as another's is named by its
+// place, and the database's own words are kept away.
+func TestServeWithATakenSlug(t *testing.T) {
+	t.Parallel()
+	environ := operator(t) // with Acme
+	file := configFile(t, strings.ReplaceAll(settings, "550e8400-e29b-41d4-a716-446655440000", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"))
+	code, _, stderr := invoke(t, append(environ, "CONFIG_FILE="+file), "--config", file)
+	want := file + ":9: orgs[0].slug: the database has another organization with the slug \"acme\", whose id is 550e8400-e29b-41d4-a716-446655440000"
+	if code != exitFailure || !strings.Contains(stderr, want) || strings.Contains(stderr, "SQLSTATE") {
+		t.Errorf("it ended with %d, want %q:\n%s", code, want, stderr)
 	}
 }
 

@@ -20,7 +20,10 @@ func main() {
 // something senseless.
 func program(args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
-		Use: "flovyn", Short: "Talk to a Flovyn server", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Use: "flovyn", Short: "The command line of Flovyn", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: version,
+		Long: "Flovyn is the command line of Flovyn. In this version it prints its version, and can do\n" +
+			"nothing else yet. To start workflows and look at them, call the server with curl, buf curl\n" +
+			"or an SDK: `flovyn-server dev` prints command lines to paste.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(&cobra.Command{
@@ -30,6 +33,7 @@ func program(args []string, stdout, stderr io.Writer) int {
 			return err
 		},
 	})
+	root.SetVersionTemplate("flovyn {{.Version}}\n")
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -14,7 +14,8 @@ func TestProgram(t *testing.T) {
 		stdout, stderr string
 	}{
 		"version":            {[]string{"version"}, 0, "flovyn dev", ""},
-		"help":               {nil, 0, "version", ""},
+		"version, as a flag": {[]string{"--version"}, 0, "flovyn dev\n", ""},
+		"help":               {nil, 0, "can do\nnothing else yet", ""},
 		"an unknown command": {[]string{"destroy"}, 2, "", "destroy"},
 	} {
 		var out, errs bytes.Buffer

@@ -1,9 +1,13 @@
 // Command order is a worker for the example workflow of package order.
 //
-//	FLOVYN_SERVER=http://localhost:9090 FLOVYN_API_KEY=... FLOVYN_ORG_ID=... go run ./examples/order
+//	export FLOVYN_GRPC_SERVER_URL=http://127.0.0.1:9090 FLOVYN_WORKER_TOKEN=... FLOVYN_ORG_ID=...
+//	go run ./examples/order
 //
-// Start orders with the CLI, the console or any client, for the workflow "order"
-// with an input like
+// `flovyn-server dev` prints these variables for its own server. FLOVYN_SERVER
+// and FLOVYN_API_KEY are other names of the first two, and win.
+//
+// Start orders with curl, buf curl or any client, for the workflow "order" with an
+// input like
 //
 //	{"id": "1001", "item": "lamp", "amount": 2, "priceCents": 4900}
 //
@@ -28,7 +32,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stderr)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "order:", err)
@@ -36,12 +40,14 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
 	flags := flag.NewFlagSet("order", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	url := flags.String("server", cmp.Or(os.Getenv("FLOVYN_SERVER"), "http://localhost:9090"), "the server's gRPC address (FLOVYN_SERVER)")
-	key := flags.String("api-key", os.Getenv("FLOVYN_API_KEY"), "a worker token or an API key (FLOVYN_API_KEY)")
-	org := flags.String("org", os.Getenv("FLOVYN_ORG_ID"), "the organization's id (FLOVYN_ORG_ID)")
+	url := flags.String("server", cmp.Or(getenv("FLOVYN_SERVER"), getenv("FLOVYN_GRPC_SERVER_URL"), "http://localhost:9090"),
+		"the server's gRPC address (FLOVYN_SERVER or FLOVYN_GRPC_SERVER_URL)")
+	key := flags.String("api-key", cmp.Or(getenv("FLOVYN_API_KEY"), getenv("FLOVYN_WORKER_TOKEN")),
+		"a worker token or an API key (FLOVYN_API_KEY or FLOVYN_WORKER_TOKEN)")
+	org := flags.String("org", getenv("FLOVYN_ORG_ID"), "the organization's id (FLOVYN_ORG_ID)")
 	queue := flags.String("queue", "", "the queue to work on (the default one)")
 	if err := flags.Parse(args); err != nil {
 		return err

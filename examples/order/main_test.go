@@ -16,15 +16,22 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
+type environment map[string]string
+
+func (e environment) get(name string) string { return e[name] }
+
 // The example works as its documentation says, also when the order is declined.
 func TestOrderIsDeclined(t *testing.T) {
 	t.Parallel()
 	server := servertest.New(t)
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	var stderr bytes.Buffer
+	variables := environment{ // as `flovyn-server dev` prints them
+		"FLOVYN_GRPC_SERVER_URL": server.GRPC, "FLOVYN_WORKER_TOKEN": servertest.WorkerKey, "FLOVYN_ORG_ID": servertest.Org.String(),
+	}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-server", server.GRPC, "-api-key", servertest.WorkerKey, "-org", servertest.Org.String()}, &stderr)
+		ended <- run(ctx, nil, variables.get, &stderr)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -62,7 +69,7 @@ func TestOrderIsDeclined(t *testing.T) {
 
 func TestRunWithoutOrganization(t *testing.T) {
 	t.Parallel()
-	if err := run(t.Context(), []string{"-org", "acme"}, &bytes.Buffer{}); err == nil {
+	if err := run(t.Context(), []string{"-org", "acme"}, environment{}.get, &bytes.Buffer{}); err == nil {
 		t.Error("the example ran without an organization")
 	}
 }

@@ -1,10 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/flovyn/flovyn-server/internal/authn/apikey"
 	"github.com/flovyn/flovyn-server/internal/authn/workertoken"
@@ -22,23 +19,6 @@ func (c *checker) apiKeys() {
 	if err := apikey.CheckURL(url); err != nil && isHTTP(url) {
 		c.fail("auth.better_auth.validation_url", "%s", err)
 	}
-}
-
-// Buildable returns what serving needs besides a configuration that makes sense:
-// secrets, which the environment of the server has and not its file. The server
-// must not start without them: to leave an authenticator out of a chain is to
-// decide who gets in.
-func (c *Config) Buildable() error {
-	k := &checker{Config: c}
-	doors := c.doors()
-	for _, path := range slices.Sorted(maps.Keys(doors)) {
-		i := slices.Index(doors[path].Authenticators, workertoken.Name)
-		if i >= 0 && c.Auth.WorkerToken.Secret == "" {
-			k.fail(fmt.Sprintf("%s.authenticators[%d]", path, i),
-				"authenticator %q cannot be built: auth.worker_token.secret is required; set WORKER_TOKEN_SECRET", workertoken.Name)
-		}
-	}
-	return errors.Join(k.mistakes...)
 }
 
 // developmentSecret is the one of the development set-up, which everybody knows.

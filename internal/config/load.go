@@ -11,6 +11,30 @@ import (
 // empty, or none; applies the environment; and checks the result. The error
 // joins everything that is wrong.
 func Load(path string, environ []string) (*Config, error) {
+	cfg, err := read(path, environ)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// LoadDatabase reads as Load does and answers only where the state is kept, for
+// commands that need nothing else: whatever is understood may make no sense.
+func LoadDatabase(path string, environ []string) (Database, error) {
+	cfg, err := read(path, environ)
+	if err != nil {
+		return Database{}, err
+	}
+	k := &checker{Config: cfg}
+	k.database()
+	return cfg.Database, errors.Join(k.mistakes...)
+}
+
+// read reads without judging what it read.
+func read(path string, environ []string) (*Config, error) {
 	if path == "" {
 		path = fileOf(environ)
 	}
@@ -48,9 +72,6 @@ func assemble(path string, file *document, environ []setting, insecure bool) (*C
 	}
 	if len(d.mistakes) > 0 {
 		return nil, errors.Join(d.mistakes...)
-	}
-	if err := cfg.Check(); err != nil {
-		return nil, err
 	}
 	return cfg, nil
 }

@@ -6,7 +6,8 @@
 // of an operator. Authentication stays on and the policies are the built-in ones;
 // only that the keys stand in the source code for everybody to read. Hence the
 // server listens on the loopback address, and says so loudly when told
-// otherwise.
+// otherwise; and it answers only to the names of that address, lest a web page
+// that had its own name resolve to it called with those keys.
 //
 // # Order
 //
@@ -25,6 +26,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/server"
 )
 
@@ -73,12 +75,23 @@ func (cfg *Config) fillDefaults() {
 	cfg.ServerLogger = cmp.Or(cfg.ServerLogger, cfg.Logger)
 }
 
-func (cfg *Config) check() error {
+// Check says which choices make no sense, by the flags that make them.
+func (cfg *Config) Check() error {
+	for _, p := range cfg.ports() {
+		if p.port < 0 || p.port > maxPort {
+			return fmt.Errorf("%s: want a number from 0 to %d; 0 picks a free port", p.flag, maxPort)
+		}
+	}
 	switch {
 	case cfg.DatabaseURL != "" && (cfg.DataDir != "" || cfg.Temporary):
 		return errors.New("a named database keeps its own data: --database-url (or DATABASE_URL) excludes --data-dir and --temporary")
 	case cfg.DataDir != "" && cfg.Temporary:
 		return errors.New("the data is either temporary or in a named directory: --temporary excludes --data-dir")
+	case cfg.DatabaseURL == "":
+		return nil
+	}
+	if err := postgres.CheckURL(cfg.DatabaseURL); err != nil {
+		return fmt.Errorf("--database-url (or DATABASE_URL): %w", err)
 	}
 	return nil
 }
@@ -93,7 +106,7 @@ type Server struct {
 // about it, and then nothing has been left running.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	cfg.fillDefaults()
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	reserved, err := reserve(ctx, cfg)
@@ -119,7 +132,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 // serve assembles the server and starts it on the reserved ports.
 func serve(ctx context.Context, cfg Config, db *database, reserved ports) (*server.Server, error) {
-	srv, err := server.New(ctx, configure(cfg, db.url), server.Options{Log: cfg.ServerLogger, Version: cfg.Version})
+	srv, err := server.New(ctx, configure(cfg, db.url), server.Options{
+		Log: cfg.ServerLogger, Version: cfg.Version, Hosts: hosts(cfg.Host),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("assembling the server: %w", err)
 	}

@@ -44,6 +44,7 @@ func TestLoopback(t *testing.T) {
 	s, stop := start(t, devserver.Config{Temporary: true, Logger: logTo(&log)})
 	keysAreNeeded(t, s)
 	browsersOfThisMachineMayCall(t, s)
+	foreignNamesAreRefused(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Wait(ctx); err != nil {
@@ -94,6 +95,42 @@ func browsersOfThisMachineMayCall(t *testing.T, s *devserver.Server) {
 			t.Errorf("%s is answered %q, want allowed: %t", origin, got, allowed)
 		}
 	}
+}
+
+// A web page whose own name leads to this machine is refused, though its browser
+// would let it call.
+func foreignNamesAreRefused(t *testing.T, s *devserver.Server) {
+	t.Helper()
+	for host, want := range map[string]int{
+		"localhost": http.StatusOK, "LocalHost:8000": http.StatusOK, "localhost.:1": http.StatusOK, "127.0.0.1:1": http.StatusOK, "[::1]:1": http.StatusOK, "[::1]": http.StatusOK,
+		"evil.example": http.StatusForbidden, "evil.example:8000": http.StatusForbidden, "localhost.evil.example": http.StatusForbidden,
+		"127.0.0.1.evil.example": http.StatusForbidden, "10.0.0.1": http.StatusForbidden,
+	} {
+		for _, url := range []string{s.HTTPURL(), s.GRPCURL()} {
+			if got := health(t, url, host); got != want {
+				t.Errorf("a request to %q is answered %d, want %d", host, got, want)
+			}
+		}
+	}
+}
+
+// health asks for the server's health, calling the server by a name.
+func health(t *testing.T, url, host string) (status int) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/_/health", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = host
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode
 }
 
 func TestTemporaryDataGoes(t *testing.T) {
@@ -241,6 +278,9 @@ func TestWarnsWhenOthersCanReachIt(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	s, stop := start(t, devserver.Config{Temporary: true, Host: "0.0.0.0", Logger: logTo(&log)})
+	if got := health(t, s.HTTPURL(), "flovyn:8000"); got != http.StatusOK { // as in a container
+		t.Errorf("a server that listens everywhere answers a name of its host with %d", got)
+	}
 	if !strings.HasPrefix(s.HTTPURL(), "http://127.0.0.1:") {
 		t.Errorf("the address %s cannot be connected to", s.HTTPURL())
 	}

@@ -2,6 +2,7 @@ package devserver
 
 import (
 	"net"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -40,6 +41,19 @@ func configure(cfg Config, databaseURL string) *config.Config {
 	c.Auth.Endpoints.HTTP.Authenticators = []string{statickey.Name}
 	c.Auth.Endpoints.GRPC.Authenticators = []string{statickey.Name}
 	return c
+}
+
+// hosts are the names by which clients may call the server, given the address it
+// listens on. One that listens everywhere can have any.
+func hosts(listen string) []string {
+	if ip := net.ParseIP(listen); ip != nil && ip.IsUnspecified() {
+		return nil
+	}
+	known := []string{"localhost", "127.0.0.1", "::1"}
+	if !slices.Contains(known, listen) {
+		known = append(known, listen)
+	}
+	return known
 }
 
 // loopback reports whether only this machine can reach an address to listen on.

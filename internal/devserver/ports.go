@@ -12,12 +12,22 @@ import (
 // meantime; the server then binds them itself.
 type ports []net.Listener
 
+// maxPort is the largest number of a port.
+const maxPort = 65535
+
+// choice is a port that was chosen, and the flag that chose it.
+type choice struct {
+	port int
+	flag string
+}
+
+func (cfg *Config) ports() []choice {
+	return []choice{{cfg.HTTPPort, "--http-port"}, {cfg.GRPCPort, "--grpc-port"}}
+}
+
 // reserve binds the ports that were chosen. Free ones need no reservation.
 func reserve(ctx context.Context, cfg Config) (reserved ports, err error) {
-	wanted := []struct {
-		port int
-		flag string
-	}{{cfg.HTTPPort, "--http-port"}, {cfg.GRPCPort, "--grpc-port"}}
+	wanted := cfg.ports()
 	if cfg.GRPCPort == cfg.HTTPPort {
 		wanted = wanted[:1]
 	}

@@ -5,11 +5,9 @@ import (
 	"crypto/sha256"
 	stdsql "database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 
-	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that goose speaks to
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -24,8 +22,8 @@ const migrationLock = 0x666c6f76796e // "flovyn"
 // Migrate brings the schema up to date. Several servers may call it at once.
 // It refuses a PostgreSQL older than MinimumVersion.
 func Migrate(ctx context.Context, url string) error {
-	if _, err := pgx.ParseConfig(url); err != nil {
-		return errors.New("the database URL is not a valid PostgreSQL connection string")
+	if err := CheckURL(url); err != nil {
+		return err
 	}
 	db, err := stdsql.Open("pgx", url)
 	if err != nil {

@@ -71,11 +71,26 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-func openPool(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
-	pc, err := pgxpool.ParseConfig(cfg.URL)
+// CheckURL says what is wrong with a connection string, which it does not quote.
+// It reaches for no database.
+func CheckURL(url string) error {
+	_, err := parseURL(url)
+	return err
+}
+
+func parseURL(url string) (*pgxpool.Config, error) {
+	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		// pgx's own message quotes the connection string.
 		return nil, errors.New("the database URL is not a valid PostgreSQL connection string")
+	}
+	return pc, nil
+}
+
+func openPool(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	pc, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
 	}
 	pc.MaxConns = cfg.MaxConnections
 	if pc.MaxConns == 0 {

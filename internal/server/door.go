@@ -120,12 +120,12 @@ func (s *Server) openDoors(all protections) []*door {
 		guarded[name] = s.protect(name, p, refuse)
 	}
 	if s.cfg.Server.OneListener() {
-		return []*door{{name: bothDoors, port: s.cfg.Server.HTTPPort, handler: s.outermost(byProtocol(guarded))}}
+		return []*door{{name: bothDoors, port: s.cfg.Server.HTTPPort, handler: s.outermost(byProtocol(guarded), refuse)}}
 	}
 	var doors []*door
 	for _, d := range []*door{{name: httpDoor, port: s.cfg.Server.HTTPPort}, {name: grpcDoor, port: s.cfg.Server.GRPCPort}} {
 		if handler, open := guarded[d.name]; open {
-			d.handler = s.outermost(handler)
+			d.handler = s.outermost(handler, refuse)
 			doors = append(doors, d)
 		}
 	}

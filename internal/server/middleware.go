@@ -3,13 +3,16 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	connectcors "connectrpc.com/cors"
 	"github.com/rs/cors"
 
+	"github.com/flovyn/flovyn-server/internal/authn"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/rpc"
@@ -19,10 +22,10 @@ import (
 const requestIDHeader = "X-Request-Id"
 
 // outermost is what every request passes first, whoever sends it: it gets an
-// id, a panic becomes an answer, browsers learn which pages may call, and the
-// body is bounded.
-func (s *Server) outermost(next http.Handler) http.Handler {
-	return identified(s.recovered(s.crossOrigin(s.bounded(next))))
+// id, a panic becomes an answer, it must have been meant for this server,
+// browsers learn which pages may call, and the body is bounded.
+func (s *Server) outermost(next http.Handler, refuse authn.Refuse) http.Handler {
+	return identified(s.recovered(s.addressed(s.crossOrigin(s.bounded(next)), refuse)))
 }
 
 // identified gives each request an id: the client's, if it sent a sensible one.
@@ -69,6 +72,34 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// addressed refuses requests that call the server by a name it does not have. A
+// web page can have its own name resolve to the loopback address, and its
+// requests are then of one origin for the browser; the name in them stays the
+// page's. A request without a name is no browser's.
+func (s *Server) addressed(next http.Handler, refuse authn.Refuse) http.Handler {
+	if len(s.hosts) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := hostOf(r)
+		named := func(known string) bool { return strings.EqualFold(known, host) }
+		if host != "" && !slices.ContainsFunc(s.hosts, named) {
+			refuse(w, r, fault.New(fault.Denied, "this server is not called %q; it answers as %s", host, strings.Join(s.hosts, ", ")))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostOf is the name or the address by which a request calls the server.
+func hostOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil { // there is no port
+		host = strings.Trim(r.Host, "[]")
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // crossOrigin lets pages of the configured origins call. Credentials travel in

@@ -67,7 +67,7 @@ func Register(w *flow.Worker) {
 
 // Process is the order workflow.
 func Process(ctx *flow.Context, order Order) (*Receipt, error) {
-	// State is for people: the console shows it, and queries answer from it.
+	// State is for people who look at the execution.
 	if err := ctx.SetState("status", "reserving"); err != nil {
 		return nil, err
 	}

@@ -99,13 +99,16 @@ func (r *commandReader) read(m *flovynv1.WorkflowCommand) history.Command {
 	case *flovynv1.WorkflowCommand_FailWorkflow:
 		r.member("fail_workflow", is, flovynv1.CommandType_FAIL_WORKFLOW)
 		c := d.FailWorkflow
-		return history.FailWorkflow{Error: c.GetError(), StackTrace: c.GetStackTrace(), FailureType: c.GetFailureType()}
+		return history.FailWorkflow{
+			Error: r.free(c.GetError()), StackTrace: r.free(c.GetStackTrace()),
+			FailureType: freeText(c.GetFailureType(), flovyn.MaxNameLength),
+		}
 	case *flovynv1.WorkflowCommand_SuspendWorkflow:
 		r.member("suspend_workflow", is, flovynv1.CommandType_SUSPEND_WORKFLOW)
-		return history.SuspendWorkflow{Reason: d.SuspendWorkflow.GetReason()}
+		return history.SuspendWorkflow{Reason: r.free(d.SuspendWorkflow.GetReason())}
 	case *flovynv1.WorkflowCommand_CancelWorkflow:
 		r.member("cancel_workflow", is, flovynv1.CommandType_CANCEL_WORKFLOW)
-		return history.CancelWorkflow{Reason: d.CancelWorkflow.GetReason()}
+		return history.CancelWorkflow{Reason: r.free(d.CancelWorkflow.GetReason())}
 	case *flovynv1.WorkflowCommand_CreatePromise:
 		r.member("create_promise", is, flovynv1.CommandType_CREATE_PROMISE)
 		return r.createPromise(d.CreatePromise)
@@ -178,7 +181,7 @@ func (r *commandReader) startTimer(c *flovynv1.StartTimerCommand) history.Comman
 
 // cancelChild accepts a child that is named by its id or by its name alone.
 func (r *commandReader) cancelChild(c *flovynv1.RequestCancelChildWorkflowCommand) history.Command {
-	command := history.CancelChild{Name: c.GetChildExecutionName(), Reason: c.GetReason()}
+	command := history.CancelChild{Name: c.GetChildExecutionName(), Reason: r.free(c.GetReason())}
 	if id := c.GetChildWorkflowExecutionId(); id != "" {
 		command.ID = flovyn.ExecutionID(r.uuid("child_workflow_execution_id", id))
 	}
@@ -189,6 +192,8 @@ func (r *commandReader) payload(name string, value []byte) []byte {
 	checked, err := history.Payload(r.field+name, value, r.payloadLimit)
 	return keep(r, checked, err)
 }
+
+func (r *commandReader) free(text string) string { return freeText(text, r.payloadLimit) }
 
 func (r *commandReader) uuid(name, text string) [16]byte {
 	id, err := parseUUID(r.field+name, text)

@@ -113,11 +113,12 @@ func millis(field string, n int64) (time.Duration, error) {
 	return time.Duration(n) * time.Millisecond, nil
 }
 
-// keyTTL reads the lifetime of an idempotency key; zero stands for the default.
+// keyTTL reads the lifetime of an idempotency key; none and zero stand for the
+// default.
 func keyTTL(field string, seconds *int64) (time.Duration, error) {
 	const least, most = int64(flovyn.MinIdempotencyTTL / time.Second), int64(flovyn.MaxIdempotencyTTL / time.Second)
 	switch {
-	case seconds == nil:
+	case seconds == nil || *seconds == 0:
 		return 0, nil
 	case *seconds < least || *seconds > most:
 		return 0, fault.InvalidField(field, "%d is not between %d and %d seconds", *seconds, least, most)

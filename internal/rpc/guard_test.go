@@ -141,6 +141,7 @@ func TestNulPath(t *testing.T) {
 		"metadata":                  &flovynv1.StartWorkflowRequest{Metadata: map[string]string{nul: "v"}},
 		"workflows[0].tags[0]":      &flovynv1.WorkerRegistrationRequest{Workflows: []*flovynv1.WorkflowCapability{{Tags: []string{nul}}}},
 		"commands[0].set_state.key": &flovynv1.SubmitWorkflowCommandsRequest{Commands: []*flovynv1.WorkflowCommand{{CommandData: &flovynv1.WorkflowCommand_SetState{SetState: &flovynv1.SetStateCommand{Key: nul}}}}},
+		"level":                     &flovynv1.LogMessageRequest{Level: nul, Message: nul},
 		"":                          &flovynv1.StartWorkflowRequest{Input: []byte(nul), WorkflowKind: "k", PrioritySeconds: 1},
 	} {
 		if got := nulPath(message.ProtoReflect()); got != want {

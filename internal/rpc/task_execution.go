@@ -9,6 +9,7 @@ import (
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -37,6 +38,9 @@ func submitRequestOf(ctx context.Context, req *flovynv1.SubmitTaskRequest) (task
 	if err != nil {
 		return task.SubmitRequest{}, err
 	}
+	if err := required("kind", req.GetKind()); err != nil {
+		return task.SubmitRequest{}, err
+	}
 	parent, err := parseParent("workflow_execution_id", req.GetWorkflowExecutionId())
 	if err != nil {
 		return task.SubmitRequest{}, err
@@ -57,6 +61,9 @@ func submitRequestOf(ctx context.Context, req *flovynv1.SubmitTaskRequest) (task
 func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskRequest) (*flovynv1.PollTaskResponse, error) {
 	org, err := named(ctx, req.GetOrgId())
 	if err != nil {
+		return nil, err
+	}
+	if err := required("worker_id", req.GetWorkerId()); err != nil {
 		return nil, err
 	}
 	poll, end, err := h.workers.BeginPoll(ctx, worker.PollRequest{
@@ -92,7 +99,7 @@ func (h taskExecution) FailTask(ctx context.Context, req *flovynv1.FailTaskReque
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.Fail(ctx, org, id, req.GetError()))
+	return done(h.tasks.Fail(ctx, org, id, h.free(req.GetError())))
 }
 
 // ReportProgress stores how far a task has come.
@@ -101,7 +108,7 @@ func (h taskExecution) ReportProgress(ctx context.Context, req *flovynv1.ReportP
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.ReportProgress(ctx, org, id, req.GetProgress(), req.GetDetails()))
+	return done(h.tasks.ReportProgress(ctx, org, id, req.GetProgress(), h.free(req.GetDetails())))
 }
 
 // Heartbeat tells that a task is still being worked on.
@@ -128,7 +135,7 @@ func (h taskExecution) LogMessage(ctx context.Context, req *flovynv1.LogMessageR
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.Log(ctx, org, id, req.GetLevel(), req.GetMessage()))
+	return done(h.tasks.Log(ctx, org, id, req.GetLevel(), h.free(req.GetMessage())))
 }
 
 // GetState reads one value that a task keeps.
@@ -194,7 +201,8 @@ var frameTypes = map[flovynv1.StreamEventType]string{
 	flovynv1.StreamEventType_ERROR:                         "error",
 }
 
-// StreamTaskData publishes one frame to whoever watches.
+// StreamTaskData publishes one frame to whoever watches. They parse what they
+// receive, so a payload that is no JSON is refused, as it is everywhere else.
 func (h taskExecution) StreamTaskData(ctx context.Context, req *flovynv1.StreamTaskDataRequest) (*flovynv1.StreamTaskDataResponse, error) {
 	if _, err := parseParent("workflow_execution_id", req.GetWorkflowExecutionId()); err != nil {
 		return nil, err
@@ -203,14 +211,15 @@ func (h taskExecution) StreamTaskData(ctx context.Context, req *flovynv1.StreamT
 	if !ok {
 		return nil, fault.InvalidField("type", "%d is not a type of stream event", req.GetType())
 	}
-	if limit := h.engine.MaxPayload(); len(req.GetPayload()) > limit {
-		return nil, fault.New(fault.Exhausted, "payload: %d bytes exceed the limit of %d", len(req.GetPayload()), limit)
+	payload, err := history.Payload("payload", []byte(req.GetPayload()), h.engine.MaxPayload())
+	if err != nil {
+		return nil, err
 	}
 	org, id, err := h.task(ctx, req.GetTaskExecutionId())
 	if err != nil {
 		return nil, err
 	}
-	frame := task.Frame{Sequence: req.GetSequence(), Type: kind, Payload: req.GetPayload(), At: time.UnixMilli(req.GetTimestampMs())}
+	frame := task.Frame{Sequence: req.GetSequence(), Type: kind, Payload: string(history.OrNull(payload)), At: time.UnixMilli(req.GetTimestampMs())}
 	if err := h.tasks.Stream(ctx, org, id, frame); err != nil {
 		return nil, err
 	}

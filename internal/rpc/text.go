@@ -3,17 +3,55 @@ package rpc
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
+// freeTexts are the fields in which people and programs say what happened. They
+// are often the last words of something that failed, and never a reason to
+// refuse them: what cannot be stored of them is replaced (see freeText). Every
+// other text is checked.
+var freeTexts = map[protoreflect.FullName]bool{
+	"flovyn.v1.FailTaskRequest.error":                    true,
+	"flovyn.v1.ReportProgressRequest.details":            true,
+	"flovyn.v1.LogMessageRequest.message":                true,
+	"flovyn.v1.RejectPromiseRequest.error":               true,
+	"flovyn.v1.FailWorkflowCommand.error":                true,
+	"flovyn.v1.FailWorkflowCommand.stack_trace":          true,
+	"flovyn.v1.FailWorkflowCommand.failure_type":         true,
+	"flovyn.v1.SuspendWorkflowCommand.reason":            true,
+	"flovyn.v1.CancelWorkflowCommand.reason":             true,
+	"flovyn.v1.RequestCancelChildWorkflowCommand.reason": true,
+}
+
+// truncated ends a free text of which the rest was dropped.
+const truncated = "… (truncated)"
+
+// freeText makes a text storable: a NUL, which PostgreSQL cannot store, becomes
+// the replacement character, and what exceeds limit bytes is cut off between two
+// characters, visibly.
+func freeText(text string, limit int) string {
+	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	end := max(limit-len(truncated), 0)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + truncated
+}
+
 // nulPath returns the path of the first text in m that holds a NUL character,
-// which PostgreSQL cannot store, or nothing. Payloads are bytes and not looked
-// into: a NUL is no valid JSON, and JSON is checked elsewhere.
+// which PostgreSQL cannot store, or nothing. Free texts are left out; payloads
+// are bytes and not looked into: a NUL is no valid JSON, and JSON is checked
+// elsewhere.
 func nulPath(m protoreflect.Message) (path string) {
 	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		name := string(field.Name())
 		switch {
+		case freeTexts[field.FullName()]:
 		case field.IsMap():
 			path = nulInMap(name, field, value.Map())
 		case field.IsList():

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
+	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 )
@@ -45,6 +46,9 @@ func (h workerLifecycle) SendHeartbeat(ctx context.Context, req *flovynv1.Worker
 	return done(h.workers.Heartbeat(ctx, org, id))
 }
 
+// registrationOf takes the type of the worker as it stands: the documented ones
+// are WORKFLOW, TASK and UNIFIED, but SDKs send what they like, and nothing
+// depends on it.
 func registrationOf(org flovyn.OrgID, req *flovynv1.WorkerRegistrationRequest, payloadLimit int) (*flovyn.Registration, error) {
 	if err := required("worker_name", req.GetWorkerName()); err != nil {
 		return nil, err
@@ -103,9 +107,14 @@ func capabilitiesOf(req *flovynv1.WorkerRegistrationRequest, payloadLimit int) (
 
 func path(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]." }
 
+// checkCapability refuses what can never be right, and takes everything else as
+// the worker describes it: the server executes none of it.
 func checkCapability(path string, payloadLimit int, c flovyn.Capability) (flovyn.Capability, error) {
 	if err := required(path+"kind", c.Kind); err != nil {
 		return c, err
+	}
+	if c.TimeoutSeconds != nil && *c.TimeoutSeconds < 0 {
+		return c, fault.InvalidField(path+"timeout_seconds", "%d is negative", *c.TimeoutSeconds)
 	}
 	for name, value := range map[string]*[]byte{
 		"retry_policy": &c.RetryPolicy, "input_schema": &c.InputSchema, "output_schema": &c.OutputSchema, "metadata": &c.Metadata,

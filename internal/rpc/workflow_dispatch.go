@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -25,6 +26,9 @@ type workflowDispatch struct{ door }
 func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRequest) (*flovynv1.PollResponse, error) {
 	org, err := named(ctx, req.GetOrgId())
 	if err != nil {
+		return nil, err
+	}
+	if err := required("worker_id", req.GetWorkerId()); err != nil {
 		return nil, err
 	}
 	poll, end, err := h.workers.BeginPoll(ctx, worker.PollRequest{
@@ -55,6 +59,9 @@ func (h workflowDispatch) SubscribeToNotifications(
 	if _, err := named(ctx, req.GetOrgId()); err != nil {
 		return err
 	}
+	if err := required("worker_id", req.GetWorkerId()); err != nil {
+		return err
+	}
 	if err := stream.SendHeaders(); err != nil {
 		return err
 	}
@@ -74,6 +81,9 @@ func (h workflowDispatch) StartWorkflow(ctx context.Context, req *flovynv1.Start
 	}
 	ttl, err := keyTTL("idempotency_key_ttl_seconds", req.IdempotencyKeyTtlSeconds)
 	if err != nil {
+		return nil, err
+	}
+	if err := required("workflow_kind", req.GetWorkflowKind()); err != nil {
 		return nil, err
 	}
 	started, err := h.engine.Start(ctx, engine.StartRequest{
@@ -110,6 +120,11 @@ func (h workflowDispatch) StartChildWorkflow(ctx context.Context, req *flovynv1.
 	if err != nil {
 		return nil, err
 	}
+	if err := cmp.Or(
+		required("child_execution_name", req.GetChildExecutionName()), required("workflow_kind", req.GetWorkflowKind()),
+	); err != nil {
+		return nil, err
+	}
 	child, err := h.engine.StartChild(ctx, engine.ChildRequest{
 		Org: org, Parent: parent, Name: req.GetChildExecutionName(), Kind: req.GetWorkflowKind(),
 		Queue: req.GetQueue(), Input: req.GetInput(), Priority: priority(req.GetPrioritySeconds()),
@@ -135,7 +150,7 @@ func (h workflowDispatch) RejectPromise(ctx context.Context, req *flovynv1.Rejec
 	if err != nil {
 		return nil, err
 	}
-	return done(h.engine.RejectPromise(ctx, org, req.GetPromiseId(), req.GetError()))
+	return done(h.engine.RejectPromise(ctx, org, req.GetPromiseId(), h.free(req.GetError())))
 }
 
 // promise returns the organization in which a promise is looked for. The engine
@@ -162,6 +177,9 @@ func (h workflowDispatch) SignalWithStartWorkflow(
 	if err != nil {
 		return nil, err
 	}
+	if err := cmp.Or(required("workflow_kind", req.GetWorkflowKind()), required("signal_name", req.GetSignalName())); err != nil {
+		return nil, err
+	}
 	signalled, err := h.engine.SignalWithStart(ctx, engine.SignalWithStartRequest{
 		StartRequest: engine.StartRequest{
 			Org: org, Kind: req.GetWorkflowKind(), Input: req.GetWorkflowInput(), Queue: req.GetQueue(),
@@ -186,6 +204,9 @@ func (h workflowDispatch) SignalWorkflow(ctx context.Context, req *flovynv1.Sign
 	}
 	id, err := parseExecution("workflow_execution_id", req.GetWorkflowExecutionId())
 	if err != nil {
+		return nil, err
+	}
+	if err := required("signal_name", req.GetSignalName()); err != nil {
 		return nil, err
 	}
 	seq, err := h.engine.Signal(ctx, org, id, req.GetSignalName(), req.GetSignalValue())
@@ -246,6 +267,9 @@ func peer(ctx context.Context) string {
 	}
 	return ""
 }
+
+// free makes a free text storable.
+func (d door) free(text string) string { return freeText(text, d.engine.MaxPayload()) }
 
 // done is the answer of a deed that returns nothing.
 func done(err error) (*emptypb.Empty, error) {

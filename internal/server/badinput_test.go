@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -9,13 +8,11 @@ import (
 	connect "connectrpc.com/connect/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
-	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
 	"github.com/flovyn/flovyn-server/internal/server/servertest"
 )
 
@@ -54,9 +51,23 @@ type badCase struct {
 	id, foreign string
 	// payloads are the fields that hold JSON.
 	payloads []string
+	// more are requests that are bad in ways of their own.
+	more []spoiled
 	// but are the answers that differ from the usual ones.
 	but map[bad]connect.Code
 }
+
+// spoiled is a bad request as it is sent.
+type spoiled struct {
+	what    string
+	want    connect.Code
+	request proto.Message
+	// says is part of the answer; it tells that the right thing is refused.
+	says string
+}
+
+// freeTexts are never a reason to refuse a request.
+var freeTexts = []string{"error", "details", "message", "stack_trace", "failure_type", "reason"}
 
 func badCases(f fixture) []badCase {
 	org := servertest.Org.String()
@@ -106,6 +117,7 @@ func badCases(f fixture) []badCase {
 		{
 			procedure: "WorkflowDispatch/SubmitWorkflowCommands", id: id, foreign: f.foreignWorkflow,
 			good: &flovynv1.SubmitWorkflowCommandsRequest{WorkflowExecutionId: f.workflow, Status: flovynv1.WorkflowStatus_SUSPENDED},
+			more: badCommands(f.workflow),
 		},
 		{
 			procedure: "WorkflowDispatch/ReportExecutionSpans", but: map[bad]connect.Code{emptyRequest: accepted},
@@ -138,7 +150,7 @@ func badCases(f fixture) []badCase {
 		{procedure: "TaskExecution/ClearAllState", id: task, foreign: f.foreignTask, good: &flovynv1.ClearAllStateRequest{TaskExecutionId: f.task}},
 		{procedure: "TaskExecution/GetStateKeys", id: task, foreign: f.foreignTask, good: &flovynv1.GetStateKeysRequest{TaskExecutionId: f.task}},
 		{
-			procedure: "TaskExecution/StreamTaskData", id: task, foreign: f.foreignTask,
+			procedure: "TaskExecution/StreamTaskData", id: task, foreign: f.foreignTask, payloads: []string{"payload"},
 			good: &flovynv1.StreamTaskDataRequest{TaskExecutionId: f.task, Type: flovynv1.StreamEventType_TOKEN, Payload: "{}"},
 		},
 		{
@@ -151,7 +163,7 @@ func badCases(f fixture) []badCase {
 		},
 		{procedure: "TaskExecution/CancelTask", id: task, foreign: f.foreignTask, good: &flovynv1.CancelTaskRequest{TaskExecutionId: f.task}},
 		{
-			procedure: "WorkerLifecycle/RegisterWorker", payloads: []string{"metadata"},
+			procedure: "WorkerLifecycle/RegisterWorker", payloads: []string{"metadata"}, more: badRegistrations(org),
 			good: &flovynv1.WorkerRegistrationRequest{
 				OrgId: org, WorkerName: "n", Metadata: json, Workflows: []*flovynv1.WorkflowCapability{{Kind: "k"}},
 			},
@@ -200,19 +212,21 @@ func TestBadInput(t *testing.T) {
 // try sends the good request in every spoiled form.
 func (c badCase) try(t *testing.T, client *connect.Client, spec connect.Spec) {
 	t.Helper()
+	deliver := func(s spoiled) {
+		t.Helper()
+		err := call(t, client, spec, s.request, dynamicpb.NewMessage(spec.Schema.(protoreflect.MethodDescriptor).Output()))
+		if (s.want == accepted && err != nil) || (s.want != accepted && (connect.CodeOf(err) != s.want || !strings.Contains(err.Error(), s.says))) {
+			t.Errorf("%s with %s: %v, want %v %q", c.procedure, s.what, err, s.want, s.says)
+		}
+	}
 	send := func(what string, want connect.Code, spoil func(protoreflect.Message)) {
 		t.Helper()
 		request := proto.Clone(c.good)
 		spoil(request.ProtoReflect())
-		err := call(t, client, spec, request, dynamicpb.NewMessage(spec.Schema.(protoreflect.MethodDescriptor).Output()))
-		if (want == accepted && err != nil) || (want != accepted && connect.CodeOf(err) != want) {
-			t.Errorf("%s with %s: %v, want %v", c.procedure, what, err, want)
-		}
+		deliver(spoiled{what: what, want: want, request: request})
 	}
-	set := func(name string, value any) func(protoreflect.Message) {
-		return func(m protoreflect.Message) {
-			m.Set(m.Descriptor().Fields().ByName(protoreflect.Name(name)), protoreflect.ValueOf(value))
-		}
+	for _, s := range c.more {
+		deliver(s)
 	}
 	send(string(emptyRequest), c.want(emptyRequest), func(m protoreflect.Message) { proto.Reset(m.Interface()) })
 	fields := c.good.ProtoReflect().Descriptor().Fields()
@@ -230,16 +244,22 @@ func (c badCase) try(t *testing.T, client *connect.Client, spec connect.Spec) {
 		send(string(foreignID), c.want(foreignID), set(c.id, c.foreign))
 	}
 	for _, name := range c.payloads {
-		for _, text := range []string{"{", "{} {}", "NaN", "\x00", `"\x00"`} {
-			send(string(brokenJSON)+" in "+name, c.want(brokenJSON), set(name, []byte(text)))
+		for text, b := range badPayloads {
+			if b == notUTF8 && fields.ByName(protoreflect.Name(name)).Kind() == protoreflect.StringKind {
+				continue // no client can send it
+			}
+			send(string(b)+" in "+name, c.want(b), set(name, text))
 		}
-		send(string(notUTF8)+" in "+name, c.want(notUTF8), set(name, []byte("\"\xff\"")))
-		send(string(largePayload)+" in "+name, c.want(largePayload), set(name, []byte(`"`+strings.Repeat("x", 1<<20)+`"`)))
-		send("a message above the limit", connect.CodeResourceExhausted, set(name, []byte(`"`+strings.Repeat("x", 5<<20)+`"`)))
+		send("a message above the limit", connect.CodeResourceExhausted, set(name, `"`+strings.Repeat("x", 5<<20)+`"`))
+	}
+	if field := fields.ByName("metadata"); field != nil && field.IsMap() {
+		for _, m := range badMetadata() {
+			send("metadata above the limit", connect.CodeInvalidArgument, func(r protoreflect.Message) { r.Set(field, m) })
+		}
 	}
 	for i := range fields.Len() {
 		field := fields.Get(i)
-		if field.Kind() != protoreflect.StringKind || field.IsList() {
+		if field.Kind() != protoreflect.StringKind || field.IsList() || slices.Contains(freeTexts, string(field.Name())) {
 			continue
 		}
 		send("a NUL in "+string(field.Name()), connect.CodeInvalidArgument, set(string(field.Name()), "a\x00b"))
@@ -247,6 +267,12 @@ func (c badCase) try(t *testing.T, client *connect.Client, spec connect.Spec) {
 	for _, name := range []string{"queue", "worker_id", "workflow_kind", "kind", "signal_name", "key", "idempotency_key", "worker_name"} {
 		if fields.ByName(protoreflect.Name(name)) != nil {
 			send("an endless "+name, connect.CodeInvalidArgument, set(name, strings.Repeat("x", 600)))
+		}
+	}
+	for _, name := range []string{"worker_id", "workflow_kind", "kind", "signal_name", "child_execution_name", "worker_name"} {
+		if fields.ByName(protoreflect.Name(name)) != nil {
+			send("an empty "+name, connect.CodeInvalidArgument, set(name, ""))
+			send("a blank "+name, connect.CodeInvalidArgument, set(name, " \t"))
 		}
 	}
 	for _, name := range []string{"idempotency_key_ttl_seconds", "timeout_ms"} {
@@ -264,17 +290,24 @@ func (c badCase) want(b bad) connect.Code {
 	return usual[b]
 }
 
-// tryGood sends the request unspoiled, to prove that it was good.
+// tryGood sends the request unspoiled, to prove that it was good, with free
+// texts that have everything against them.
 func (c badCase) tryGood(t *testing.T, client *connect.Client) {
 	t.Helper()
 	if slices.Contains([]string{"WorkflowDispatch/SubscribeToNotifications", "TaskExecution/CancelTask"}, c.procedure) {
 		return // the one never ends, the other's task has ended by now
 	}
+	good := proto.Clone(c.good)
+	for _, name := range freeTexts {
+		if good.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name)) != nil {
+			set(name, "a\x00b"+strings.Repeat("x", 2<<20))(good.ProtoReflect())
+		}
+	}
 	for _, spec := range procedures(t) {
 		if spec.Procedure != "/flovyn.v1."+c.procedure {
 			continue
 		}
-		err := call(t, client, spec, c.good, dynamicpb.NewMessage(spec.Schema.(protoreflect.MethodDescriptor).Output()))
+		err := call(t, client, spec, good, dynamicpb.NewMessage(spec.Schema.(protoreflect.MethodDescriptor).Output()))
 		if strings.HasSuffix(c.procedure, "DefinitionById") && connect.CodeOf(err) == connect.CodeNotFound {
 			return
 		}
@@ -282,97 +315,4 @@ func (c badCase) tryGood(t *testing.T, client *connect.Client) {
 			t.Errorf("%s with a good request: %v", c.procedure, err)
 		}
 	}
-}
-
-// prepare makes a running workflow with a promise, a running task, a worker,
-// and the same of the other organization.
-func prepare(t *testing.T, s *servertest.Server) fixture {
-	t.Helper()
-	own := protocols[0].dial(t, s.GRPC, servertest.WorkerKey)
-	foreign := protocols[0].dial(t, s.GRPC, servertest.ForeignWorkerKey)
-	var f fixture
-	f.workflow, f.task, f.worker = inhabit(t, own, servertest.Org.String())
-	f.foreignWorkflow, f.foreignTask, f.foreign = inhabit(t, foreign, servertest.ForeignOrg.String())
-	f.promise = makePromise(t, flovynv1connect.NewWorkflowDispatchClient(own), f.workflow)
-	return f
-}
-
-func inhabit(t *testing.T, client *connect.Client, org string) (workflow, task, worker string) {
-	t.Helper()
-	dispatch, tasks := flovynv1connect.NewWorkflowDispatchClient(client), flovynv1connect.NewTaskExecutionClient(client)
-	started, err := dispatch.StartWorkflow(t.Context(), &flovynv1.StartWorkflowRequest{OrgId: org, WorkflowKind: "k", Queue: "q"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := dispatch.PollWorkflow(t.Context(), &flovynv1.PollRequest{OrgId: org, WorkerId: "w", Queue: "q", TimeoutSeconds: 60}); err != nil {
-		t.Fatal(err)
-	}
-	submitted, err := tasks.SubmitTask(t.Context(), &flovynv1.SubmitTaskRequest{OrgId: org, Kind: "k", Queue: "q"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tasks.PollTask(t.Context(), &flovynv1.PollTaskRequest{OrgId: org, WorkerId: "w", Queue: "q", TimeoutSeconds: 60}); err != nil {
-		t.Fatal(err)
-	}
-	registered, err := flovynv1connect.NewWorkerLifecycleClient(client).
-		RegisterWorker(t.Context(), &flovynv1.WorkerRegistrationRequest{OrgId: org, WorkerName: "registered"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return started.GetWorkflowExecutionId(), submitted.GetTaskExecutionId(), registered.GetWorkerId()
-}
-
-func makePromise(t *testing.T, dispatch flovynv1connect.WorkflowDispatchClient, workflow string) string {
-	t.Helper()
-	_, err := dispatch.SubmitWorkflowCommands(t.Context(), &flovynv1.SubmitWorkflowCommandsRequest{
-		WorkflowExecutionId: workflow, Status: flovynv1.WorkflowStatus_RUNNING,
-		Commands: []*flovynv1.WorkflowCommand{{
-			CommandType: flovynv1.CommandType_CREATE_PROMISE,
-			CommandData: &flovynv1.WorkflowCommand_CreatePromise{CreatePromise: &flovynv1.CreatePromiseCommand{PromiseId: "approval"}},
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	history, err := dispatch.GetEvents(t.Context(), &flovynv1.GetEventsRequest{WorkflowExecutionId: workflow})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range history.GetEvents() {
-		if e.GetEventType() == "PROMISE_CREATED" {
-			id, _ := decode(t, string(e.GetEventData()))["promiseId"].(string)
-			return id
-		}
-	}
-	t.Fatal("no PROMISE_CREATED in the history")
-	return ""
-}
-
-// snapshot is the content of every table that requests write to. Of workers
-// only the number counts: polls are signs of life.
-func snapshot(t *testing.T, dsn string) map[string]string {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	content := map[string]string{}
-	for _, table := range []string{
-		"organization", "workflow_execution", "workflow_event", "task_execution", "task_payload", "task_attempt", "task_state",
-		"task_log", "ready", "timer", "promise", "idempotency_key", "worker_capability", "definition",
-	} {
-		var sum string
-		query := "SELECT count(*) || ' ' || coalesce(md5(string_agg(x::text, '|' ORDER BY x::text)), '') FROM " + table + " x"
-		if err := conn.QueryRow(t.Context(), query).Scan(&sum); err != nil {
-			t.Fatal(err)
-		}
-		content[table] = sum
-	}
-	var workers string
-	if err := conn.QueryRow(t.Context(), "SELECT count(*)::text FROM worker").Scan(&workers); err != nil {
-		t.Fatal(err)
-	}
-	content["worker"] = workers
-	return content
 }

@@ -34,7 +34,7 @@ func TestGracefulShutdown(t *testing.T) {
 	dispatch := flovynv1connect.NewWorkflowDispatchClient(protocols[0].dial(t, s.GRPC, servertest.WorkerKey))
 	org := servertest.Org.String()
 
-	subscription, err := dispatch.SubscribeToNotifications(t.Context(), &flovynv1.SubscriptionRequest{OrgId: org, Queue: "q"})
+	subscription, err := dispatch.SubscribeToNotifications(t.Context(), &flovynv1.SubscriptionRequest{OrgId: org, WorkerId: "w", Queue: "q"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestGracefulShutdown(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "stopping") {
 		t.Errorf("readiness: %d %s", w.Code, w.Body)
 	}
-	if _, err := dispatch.PollWorkflow(t.Context(), &flovynv1.PollRequest{OrgId: org}); err == nil {
+	if _, err := dispatch.PollWorkflow(t.Context(), &flovynv1.PollRequest{OrgId: org, WorkerId: "w"}); err == nil {
 		t.Error("a stopped server answers")
 	}
 }

@@ -66,6 +66,9 @@ const (
 	forgetAfter = 10 * time.Minute
 	// claimTimeout bounds one claim.
 	claimTimeout = 15 * time.Second
+	// closedHold is how long a closed board holds a poller. Whoever stops the
+	// server waits for it.
+	closedHold = 75 * time.Millisecond
 	// claimPause is waited after a failed claim.
 	claimPause = time.Second
 )
@@ -189,12 +192,17 @@ func (b *Board[T]) queue(key Key) *queue[T] {
 // Wait waits up to hold for an item. ok is false when none came; that is no
 // error. When ctx ends, an item on its way is given back.
 func (b *Board[T]) Wait(ctx context.Context, key Key, p Poller, hold time.Duration) (item T, ok bool) {
+	if b.ctx.Err() != nil {
+		refuse(ctx, hold)
+		return item, false
+	}
 	if p.Kinds != nil && len(p.Kinds) == 0 {
 		b.idle(ctx, hold)
 		return item, false
 	}
 	w := &waiter[T]{poller: p, result: make(chan T, 1), freed: make(chan struct{})}
 	if !b.enlist(key, w) {
+		refuse(ctx, hold)
 		return item, false
 	}
 	timer := time.NewTimer(hold)
@@ -220,6 +228,17 @@ func (b *Board[T]) Wait(ctx context.Context, key Key, p Poller, hold time.Durati
 	}
 	b.leave(key, w)
 	return item, false
+}
+
+// refuse holds a poller that came after Close for a moment: answered at once it
+// would come back at once, for as long as the server drains.
+func refuse(ctx context.Context, hold time.Duration) {
+	timer := time.NewTimer(min(hold, closedHold))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // idle holds a poller for which there can be no work.
@@ -284,54 +303,6 @@ func (b *Board[T]) giveBack(item T) {
 		defer cancel()
 		b.source.Return(ctx, item)
 	})
-}
-
-// Slot is a reserved poller. Exactly one of Deliver and Release must be called.
-type Slot[T any] struct {
-	// Worker is who will receive the item.
-	Worker string
-	board  *Board[T]
-	key    Key
-	w      *waiter[T]
-}
-
-// Reserve picks the poller that has waited longest for work of the kind. ok is
-// false when nobody waits, or when older work may be in the backlog: it comes
-// first.
-func (b *Board[T]) Reserve(key Key, kind string) (slot Slot[T], ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q, known := b.queues[key]
-	if !known || b.closed {
-		return slot, false
-	}
-	for i, w := range q.waiting {
-		if w.poller.accepts(kind) && q.drained[w.poller.signature()] {
-			q.waiting = slices.Delete(q.waiting, i, i+1)
-			w.state = reserved
-			return Slot[T]{Worker: w.poller.Worker, board: b, key: key, w: w}, true
-		}
-	}
-	return slot, false
-}
-
-// Deliver hands the item over. If the poller has gone, the item is given back.
-func (s Slot[T]) Deliver(item T) {
-	s.board.mu.Lock()
-	defer s.board.mu.Unlock()
-	if s.w.state == gone {
-		s.board.giveBack(item)
-		return
-	}
-	s.w.state = served
-	s.w.result <- item
-}
-
-// Release lets the poller wait on, first in line.
-func (s Slot[T]) Release() {
-	s.board.mu.Lock()
-	defer s.board.mu.Unlock()
-	s.board.requeue(s.key, []*waiter[T]{s.w})
 }
 
 // requeue lets pollers wait on that were reserved and got nothing. A wake-up may

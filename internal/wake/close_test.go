@@ -44,3 +44,30 @@ func TestCloseLetsAClaimFinish(t *testing.T) {
 		t.Errorf("the claim was interrupted: %v", failed)
 	}
 }
+
+// While a server drains, polls come to its closed boards. Answered at once they
+// would come back at once; held for long they would hold up the stop.
+func TestClosedBoardHoldsForAMoment(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBoard(t, &store{})
+		b.Close()
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		for name, test := range map[string]struct {
+			ctx   context.Context
+			kinds []string
+			hold  time.Duration
+			want  time.Duration
+		}{
+			"any kind":     {t.Context(), nil, time.Minute, 75 * time.Millisecond},
+			"no kind":      {t.Context(), []string{}, time.Minute, 75 * time.Millisecond},
+			"impatient":    {t.Context(), nil, time.Millisecond, time.Millisecond},
+			"gone already": {gone, nil, time.Minute, 0},
+		} {
+			p := begin(test.ctx, b, "w", test.kinds, test.hold)
+			if <-p.done; p.ok || p.took != test.want {
+				t.Errorf("%s: held for %s, served: %v", name, p.took, p.ok)
+			}
+		}
+	})
+}

@@ -55,7 +55,7 @@ func TestTooLongIsRefused(t *testing.T) {
 		"a kind":         &flovynv1.StartWorkflowRequest{WorkflowKind: tooLong},
 		"a key":          &flovynv1.StartWorkflowRequest{IdempotencyKey: &tooLongKey},
 		"a workflow id":  &flovynv1.SignalWithStartWorkflowRequest{WorkflowId: tooLongKey},
-		"an error":       &flovynv1.FailTaskRequest{Error: tooLongText},
+		"a description":  &flovynv1.TaskCapability{Description: tooLongText},
 		"a listed kind":  &flovynv1.PollAgentRequest{AgentCapabilities: []string{tooLong}},
 		"a stream's key": &flovynv1.ScheduleAgentTaskHeader{IdempotencyKey: &tooLongKey},
 		"a command": &flovynv1.SubmitWorkflowCommandsRequest{Commands: []*flovynv1.WorkflowCommand{{

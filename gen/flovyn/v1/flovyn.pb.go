@@ -5452,11 +5452,11 @@ const file_flovyn_v1_flovyn_proto_rawDesc = "" +
 	"\x15ResolvePromiseRequest\x12\x1d\n" +
 	"\n" +
 	"promise_id\x18\x01 \x01(\tR\tpromiseId\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"V\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"K\n" +
 	"\x14RejectPromiseRequest\x12\x1d\n" +
 	"\n" +
-	"promise_id\x18\x01 \x01(\tR\tpromiseId\x12\x1f\n" +
-	"\x05error\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x05error\"\x96\x05\n" +
+	"promise_id\x18\x01 \x01(\tR\tpromiseId\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x96\x05\n" +
 	"\x1eSignalWithStartWorkflowRequest\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12)\n" +
 	"\vworkflow_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\n" +
@@ -5558,22 +5558,22 @@ const file_flovyn_v1_flovyn_proto_rawDesc = "" +
 	"\x0f_worker_pool_id\"Y\n" +
 	"\x13CompleteTaskRequest\x12*\n" +
 	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x16\n" +
-	"\x06output\x18\x02 \x01(\fR\x06output\"^\n" +
+	"\x06output\x18\x02 \x01(\fR\x06output\"S\n" +
 	"\x0fFailTaskRequest\x12*\n" +
-	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x1f\n" +
-	"\x05error\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x05error\"\x84\x01\n" +
+	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"y\n" +
 	"\x15ReportProgressRequest\x12*\n" +
 	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x1a\n" +
-	"\bprogress\x18\x02 \x01(\x01R\bprogress\x12#\n" +
-	"\adetails\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\adetails\">\n" +
+	"\bprogress\x18\x02 \x01(\x01R\bprogress\x12\x18\n" +
+	"\adetails\x18\x03 \x01(\tR\adetails\">\n" +
 	"\x10HeartbeatRequest\x12*\n" +
 	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\"?\n" +
 	"\x11CancelTaskRequest\x12*\n" +
-	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\"\x84\x01\n" +
+	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\"y\n" +
 	"\x11LogMessageRequest\x12*\n" +
 	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x1e\n" +
-	"\x05level\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05level\x12#\n" +
-	"\amessage\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\amessage\"Y\n" +
+	"\x05level\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05level\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"Y\n" +
 	"\x0fGetStateRequest\x12*\n" +
 	"\x11task_execution_id\x18\x01 \x01(\tR\x0ftaskExecutionId\x12\x1a\n" +
 	"\x03key\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x03key\">\n" +
@@ -5650,16 +5650,16 @@ const file_flovyn_v1_flovyn_proto_rawDesc = "" +
 	"\x10_idempotency_keyB\x1e\n" +
 	"\x1c_idempotency_key_ttl_seconds\"1\n" +
 	"\x17CompleteWorkflowCommand\x12\x16\n" +
-	"\x06output\x18\x01 \x01(\fR\x06output\"\x8f\x01\n" +
-	"\x13FailWorkflowCommand\x12\x1f\n" +
-	"\x05error\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x05error\x12*\n" +
-	"\vstack_trace\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\n" +
-	"stackTrace\x12+\n" +
-	"\ffailure_type\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\vfailureType\";\n" +
-	"\x16SuspendWorkflowCommand\x12!\n" +
-	"\x06reason\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x06reason\":\n" +
-	"\x15CancelWorkflowCommand\x12!\n" +
-	"\x06reason\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x06reason\"\xa2\x02\n" +
+	"\x06output\x18\x01 \x01(\fR\x06output\"o\n" +
+	"\x13FailWorkflowCommand\x12\x14\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\x12\x1f\n" +
+	"\vstack_trace\x18\x02 \x01(\tR\n" +
+	"stackTrace\x12!\n" +
+	"\ffailure_type\x18\x03 \x01(\tR\vfailureType\"0\n" +
+	"\x16SuspendWorkflowCommand\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"/\n" +
+	"\x15CancelWorkflowCommand\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xa2\x02\n" +
 	"\x14CreatePromiseCommand\x12'\n" +
 	"\n" +
 	"promise_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\tpromiseId\x12\"\n" +
@@ -5689,11 +5689,11 @@ const file_flovyn_v1_flovyn_proto_rawDesc = "" +
 	"\vduration_ms\x18\x02 \x01(\x03R\n" +
 	"durationMs\"9\n" +
 	"\x12CancelTimerCommand\x12#\n" +
-	"\btimer_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\atimerId\"\xc1\x01\n" +
+	"\btimer_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\atimerId\"\xb6\x01\n" +
 	"!RequestCancelChildWorkflowCommand\x12:\n" +
 	"\x14child_execution_name\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x12childExecutionName\x12=\n" +
-	"\x1bchild_workflow_execution_id\x18\x02 \x01(\tR\x18childWorkflowExecutionId\x12!\n" +
-	"\x06reason\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x06reason\"\xbe\x01\n" +
+	"\x1bchild_workflow_execution_id\x18\x02 \x01(\tR\x18childWorkflowExecutionId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xbe\x01\n" +
 	"\x1dSubmitWorkflowCommandsRequest\x122\n" +
 	"\x15workflow_execution_id\x18\x01 \x01(\tR\x13workflowExecutionId\x126\n" +
 	"\bcommands\x18\x02 \x03(\v2\x1a.flovyn.v1.WorkflowCommandR\bcommands\x121\n" +

@@ -81,22 +81,26 @@ func TestUsageErrors(t *testing.T) {
 		"no such file, by name": {[]string{"CONFIG_FILE=/does/not/exist.toml"}, []string{"migrate"}, "/does/not/exist.toml"},
 		"an unknown setting":    {[]string{url}, []string{"config", "check", "--config", configFile(t, settings+"\n[server.tls]\nx = 1\n")}, "server.tls"},
 		"a URL that is none": {
-			[]string{"DATABASE_URL=postgres://flovyn:hunter2@h:port/flovyn"}, []string{"--config", configFile(t, settings)},
+			[]string{"DATABASE_URL=postgres://flovyn:hunter2@h:port/flovyn"},
+			[]string{"--config", configFile(t, settings)},
 			"environment variable DATABASE_URL: database.url: ",
 		},
 		"policies that are not there": {
-			[]string{url}, []string{"config", "check", "--config", configFile(t, settings+"[auth.cedar]\npolicy_path = \"/does/not/exist\"\n")},
+			[]string{url},
+			[]string{"config", "check", "--config", configFile(t, settings+"[auth.cedar]\npolicy_path = \"/does/not/exist\"\n")},
 			"config.toml:22: auth.cedar.policy_path: reading policies: open /does/not/exist",
 		},
 		"certificates that are not there": {
 			[]string{url, "SERVER__TLS_CERT_FILE=/does/not/exist", "SERVER__TLS_KEY_FILE=/does/not/exist"},
-			[]string{"config", "check", "--config", configFile(t, settings)}, "environment variable SERVER__TLS_KEY_FILE: server.tls_key_file: open",
+			[]string{"config", "check", "--config", configFile(t, settings)},
+			"environment variable SERVER__TLS_KEY_FILE: server.tls_key_file: open",
 		},
 		"one slug for two organizations": {
-			[]string{url}, []string{"--config", configFile(t, settings+"[[orgs]]\nid = \"6ba7b810-9dad-41d1-80b4-00c04fd430c8\"\nname = \"B\"\nslug = \"acme\"\n")},
+			[]string{url},
+			[]string{"--config", configFile(t, settings+"[[orgs]]\nid = \"6ba7b810-9dad-41d1-80b4-00c04fd430c8\"\nname = \"B\"\nslug = \"acme\"\n")},
 			"config.toml:24: orgs[1].slug: is the slug of orgs[0]",
 		},
-		"a log level":           {[]string{url}, []string{"--log-level", "loud"}, "loud"},
+		"a log level": {[]string{url}, []string{"--log-level", "loud"}, "loud"},
 		"an authenticator": {
 			[]string{url}, []string{"config", "check", "--config", configFile(t, strings.ReplaceAll(settings, `["static_api_key"]`, `["magic"]`))}, "magic",
 		},

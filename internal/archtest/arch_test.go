@@ -23,9 +23,64 @@ func TestImportsFollowTheLaw(t *testing.T) {
 	if _, ok := tree["fault"]; !ok {
 		t.Fatal("internal/fault is not in the tree: the reader looks in the wrong place")
 	}
-	for _, violation := range check(tree) {
+	for _, violation := range slices.Concat(check(tree), empty(tree)) {
 		t.Error(violation)
 	}
+}
+
+// A law about packages that are not there is not the law of this tree.
+func TestLawKnowsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	tree := readTree(t, filepath.Join("..", ".."))
+	delete(tree, "history")
+	delete(tree, "pgserver")
+	want := []string{
+		"history has a place and is no package: take it out of internal/archtest/law_test.go",
+		"pgserver has a place and is no package: take it out of internal/archtest/law_test.go",
+		"the law lets pgserver import something, and there is no such package",
+		"the law lets pgtest import pgserver, and there is no such package",
+	}
+	if diff := cmp.Diff(want, slices.Compact(empty(tree))); diff != "" {
+		t.Errorf("without two packages (-want +got):\n%s", diff)
+	}
+}
+
+// empty returns where the law speaks of packages that are not in the tree.
+func empty(tree map[string][]string) []string {
+	var violations []string
+	there := func(pattern string) bool {
+		for name := range tree {
+			if match(pattern, name) {
+				return true
+			}
+		}
+		return false
+	}
+	allowed := func(names []string) {
+		for _, name := range names {
+			if !there(name) {
+				violations = append(violations, "the law lets "+name+" import something, and there is no such package")
+			}
+		}
+	}
+	for _, p := range places {
+		if !there(p.name) {
+			violations = append(violations, p.name+" has a place and is no package: take it out of internal/archtest/law_test.go")
+		}
+		for _, name := range p.also {
+			if !there(name) && tree[p.name] != nil {
+				violations = append(violations, "the law lets "+p.name+" import "+name+", and there is no such package")
+			}
+		}
+	}
+	for _, m := range monopolies {
+		allowed(m.by)
+	}
+	for _, p := range purities {
+		allowed(p.but)
+	}
+	slices.Sort(violations)
+	return violations
 }
 
 // Every rule must catch the import it is there for.
@@ -50,8 +105,8 @@ func TestLawCatches(t *testing.T) {
 		},
 		"a sibling below a star": {tree: map[string][]string{"authn/statickey": {module + "/internal/authn"}}},
 		"the tower reaching in": {
-			tree: map[string][]string{"cli": {module + "/internal/engine"}},
-			want: []string{"cli imports engine: the tower (programs that talk to the server over the wire) " +
+			tree: map[string][]string{"client": {module + "/internal/engine"}},
+			want: []string{"client imports engine: the tower (programs that talk to the server over the wire) " +
 				"knows the words and the generated protocol, not floor 3 (deeds: the use-cases)"},
 		},
 		"the server reaching out": {
@@ -80,13 +135,13 @@ func TestLawCatches(t *testing.T) {
 				"one package verifies tokens, so that there is one set of checks"},
 		},
 		"a rule that looks at the world": {
-			tree: map[string][]string{"retry": {"context", "net/http"}},
+			tree: map[string][]string{"history": {"context", "net/http"}},
 			want: []string{
-				"retry imports context: rules and nouns decide at once; caller rides on a context, and fault recognizes its errors",
-				"retry imports net/http: rules and nouns know no network",
+				"history imports context: rules and nouns decide at once; caller rides on a context, and fault recognizes its errors",
+				"history imports net/http: rules and nouns know no network",
 			},
 		},
-		"a name that only begins alike": {tree: map[string][]string{"retry": {"nettle", "testingx"}}},
+		"a name that only begins alike": {tree: map[string][]string{"history": {"nettle", "testingx"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

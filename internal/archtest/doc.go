@@ -7,6 +7,7 @@
 // generated protocol, and cannot reach into the server.
 //
 // The law itself is law_test.go: data, with a reason per rule. A package that
-// has no place in it fails the test, so that a new package is a decision.
+// has no place in it fails the test, so that a new package is a decision; so does
+// a place without a package, so that the law describes what is there.
 // Test files are free: a test may drive a whole server.
 package archtest

@@ -63,11 +63,23 @@ func organizationOf(r *pgq.Organization) flovyn.Organization {
 	return o
 }
 
+// Believed says for how long a process of a worker is believed to live after it
+// registered, when another one of the same name registers.
+type Believed struct {
+	// OnHost holds for processes of the same host, Elsewhere for all others.
+	OnHost, Elsewhere time.Duration
+	// Living are processes known to live, however long ago they registered.
+	Living []string
+}
+
+// Process names a process of a worker.
+func Process(r *flovyn.Registration) string { return r.HostName + "/" + r.ProcessID }
+
 // RegisterWorker creates or updates a worker by its name, replaces what its
-// process can execute, and upserts the definitions of those kinds, all in one
-// transaction. keep is how long other processes of the same name are believed
-// to live. It returns the worker's stable id.
-func (s *Store) RegisterWorker(ctx context.Context, r *flovyn.Registration, keep time.Duration) (flovyn.WorkerID, error) {
+// process can execute, forgets the other processes that are not believed to
+// live, and upserts the definitions of those kinds, all in one transaction. It
+// returns the worker's stable id.
+func (s *Store) RegisterWorker(ctx context.Context, r *flovyn.Registration, others Believed) (flovyn.WorkerID, error) {
 	var id flovyn.WorkerID
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		got, err := s.q.WorkerUpsert(ctx, tx, &pgq.WorkerUpsertParams{
@@ -78,7 +90,7 @@ func (s *Store) RegisterWorker(ctx context.Context, r *flovyn.Registration, keep
 			return fmt.Errorf("writing worker: %w", err)
 		}
 		id = flovyn.WorkerID(got)
-		if err := s.replaceCapabilities(ctx, tx, id, r, keep); err != nil {
+		if err := s.replaceCapabilities(ctx, tx, id, r, others); err != nil {
 			return err
 		}
 		return s.upsertDefinitions(ctx, tx, r)
@@ -86,10 +98,14 @@ func (s *Store) RegisterWorker(ctx context.Context, r *flovyn.Registration, keep
 	return id, err
 }
 
-func (s *Store) replaceCapabilities(ctx context.Context, tx pgx.Tx, id flovyn.WorkerID, r *flovyn.Registration, keep time.Duration) error {
-	process := r.HostName + "/" + r.ProcessID
+func (s *Store) replaceCapabilities(ctx context.Context, tx pgx.Tx, id flovyn.WorkerID, r *flovyn.Registration, others Believed) error {
+	process, living := Process(r), others.Living
+	if living == nil {
+		living = []string{}
+	}
 	err := s.q.WorkerCapabilitiesDelete(ctx, tx, &pgq.WorkerCapabilitiesDeleteParams{
-		WorkerID: id.UUID(), OrgID: r.Org.UUID(), Process: process, Keep: keep,
+		WorkerID: id.UUID(), OrgID: r.Org.UUID(), Process: process, Living: living,
+		Host: r.HostName, KeepOnHost: others.OnHost, Keep: others.Elsewhere,
 	})
 	if err != nil {
 		return fmt.Errorf("replacing capabilities: %w", err)

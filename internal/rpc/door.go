@@ -41,6 +41,7 @@ import (
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -51,6 +52,9 @@ type Config struct {
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
 	Authorizer authz.Authorizer
+	// Organization finds an organization, or says NotFound. It is asked about
+	// those that callers name while authentication is off.
+	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -66,6 +70,7 @@ type door struct {
 	engine   *engine.Engine
 	tasks    *task.Tasks
 	workers  *worker.Registry
+	orgs     *knownOrgs
 	stopping <-chan struct{}
 	log      *slog.Logger
 }
@@ -78,7 +83,10 @@ func New(cfg Config) (*connect.Server, error) {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
 	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
-	d := door{engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, stopping: cfg.Stopping, log: cfg.Log}
+	d := door{
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
+		stopping: cfg.Stopping, log: cfg.Log,
+	}
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
 	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})

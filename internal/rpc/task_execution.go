@@ -20,7 +20,7 @@ type taskExecution struct{ door }
 
 // SubmitTask creates a task or finds the one of its idempotency key.
 func (h taskExecution) SubmitTask(ctx context.Context, req *flovynv1.SubmitTaskRequest) (*flovynv1.SubmitTaskResponse, error) {
-	submit, err := submitRequestOf(ctx, req)
+	submit, err := h.submitRequestOf(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +33,8 @@ func (h taskExecution) SubmitTask(ctx context.Context, req *flovynv1.SubmitTaskR
 	}, nil
 }
 
-func submitRequestOf(ctx context.Context, req *flovynv1.SubmitTaskRequest) (task.SubmitRequest, error) {
-	org, err := named(ctx, req.GetOrgId())
+func (h taskExecution) submitRequestOf(ctx context.Context, req *flovynv1.SubmitTaskRequest) (task.SubmitRequest, error) {
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return task.SubmitRequest{}, err
 	}
@@ -59,7 +59,7 @@ func submitRequestOf(ctx context.Context, req *flovynv1.SubmitTaskRequest) (task
 
 // PollTask claims a task. When the client has gone meanwhile, the claim is undone.
 func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskRequest) (*flovynv1.PollTaskResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type workerLifecycle struct{ door }
 
 // RegisterWorker records a worker and what it can execute.
 func (h workerLifecycle) RegisterWorker(ctx context.Context, req *flovynv1.WorkerRegistrationRequest) (*flovynv1.WorkerRegistrationResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (h workerLifecycle) RegisterWorker(ctx context.Context, req *flovynv1.Worke
 	if err != nil {
 		return nil, err
 	}
-	id, err := h.workers.Register(ctx, registration)
+	id, err := h.workers.Register(ctx, registration, peer(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type workflowDispatch struct{ door }
 // PollWorkflow claims an execution. When the client has gone meanwhile, nobody
 // would ever submit it, so the claim is undone.
 func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRequest) (*flovynv1.PollResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRe
 func (h workflowDispatch) SubscribeToNotifications(
 	ctx context.Context, req *flovynv1.SubscriptionRequest, stream flovynv1connect.WorkflowDispatchSubscribeToNotificationsServerStream,
 ) error {
-	if _, err := named(ctx, req.GetOrgId()); err != nil {
+	if _, err := h.named(ctx, req.GetOrgId()); err != nil {
 		return err
 	}
 	if err := required("worker_id", req.GetWorkerId()); err != nil {
@@ -75,7 +75,7 @@ func (h workflowDispatch) SubscribeToNotifications(
 
 // StartWorkflow creates an execution or finds the one of its idempotency key.
 func (h workflowDispatch) StartWorkflow(ctx context.Context, req *flovynv1.StartWorkflowRequest) (*flovynv1.StartWorkflowResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (h workflowDispatch) GetVisualWorkflowDefinitionById(
 
 // StartChildWorkflow creates a child of an execution from outside its code.
 func (h workflowDispatch) StartChildWorkflow(ctx context.Context, req *flovynv1.StartChildWorkflowRequest) (*flovynv1.StartChildWorkflowResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (d door) promise(ctx context.Context, ref string) (flovyn.OrgID, error) {
 func (h workflowDispatch) SignalWithStartWorkflow(
 	ctx context.Context, req *flovynv1.SignalWithStartWorkflowRequest,
 ) (*flovynv1.SignalWithStartWorkflowResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (h workflowDispatch) SignalWithStartWorkflow(
 
 // SignalWorkflow appends a signal to an execution's history.
 func (h workflowDispatch) SignalWorkflow(ctx context.Context, req *flovynv1.SignalWorkflowRequest) (*flovynv1.SignalWorkflowResponse, error) {
-	org, err := named(ctx, req.GetOrgId())
+	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
 		return nil, err
 	}
@@ -260,12 +260,19 @@ func (d door) execution(ctx context.Context, text string) (flovyn.OrgID, flovyn.
 // priority is by how much an execution counts as created earlier.
 func priority(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
 
-// peer returns the remote address of the call's connection.
+// peer returns the remote address of the caller's connection. Of a call that a
+// proxy forwarded it is not known: the connection is the proxy's.
 func peer(ctx context.Context) string {
-	if info, ok := connect.CallInfoForServerContext(ctx); ok {
-		return info.PeerAddr
+	info, ok := connect.CallInfoForServerContext(ctx)
+	if !ok {
+		return ""
 	}
-	return ""
+	for _, mark := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
+		if info.RequestHeader().Get(mark) != "" {
+			return ""
+		}
+	}
+	return info.PeerAddr
 }
 
 // free makes a free text storable.

@@ -11,14 +11,35 @@
 // A held poll is cheap for the server, but a worker with a single thread is
 // frozen for as long as it is held. So a poll is held long only for a worker
 // that asks for a minute or more, or that has been seen to have several polls
-// under way on one connection; every other is answered after a moment, which
-// still spares a spinning worker. Work that appears ends every hold at once.
+// under way on one connection, of whatever class; every other is answered after
+// a moment, which still spares a spinning worker. Work that appears ends every
+// hold at once.
+//
+// Behind a proxy a connection proves nothing: it may carry the polls of several
+// single-threaded processes of one name. A call that a proxy has marked as
+// forwarded therefore comes from no known connection, and never counts. A proxy
+// that shares connections and leaves no mark can freeze such processes, for 5 s
+// at most; one that forwards whole connections does no harm.
+//
+// # Processes
+//
+// Processes may share a name, as replicas do and as the old and the new do while
+// they are replaced; a worker can execute what any of them registered. A poll
+// does not say of which process it is, and a process that ends says nothing. So
+// it is when a process registers that others of its name are forgotten: those of
+// its host that registered more than 5 minutes ago, for it probably replaces
+// them, and those of other hosts after 24 hours; never one that polls this server
+// over the connection over which it registered. Replicas on one host that differ
+// in what they execute, and reconnect, should have names of their own.
 //
 // # Liveness
 //
 // Any poll, heartbeat or registration is a sign of life. It is kept in memory
 // and written for registered workers from time to time, so that other servers
-// know.
+// know. Of a worker that never registered only the server that it polls knows:
+// where several servers share a database, another one takes its task for lost
+// unless the task itself sends heartbeats. Workers of such an installation
+// should register, as SDKs do.
 package worker
 
 import (
@@ -43,8 +64,11 @@ const (
 	// briefHold is the hold for all others.
 	briefHold = 75 * time.Millisecond
 	// keepProcesses is how long a process of a worker is believed to live after
-	// it registered.
+	// it registered, and keepOnHost when it is another of its host that registers.
 	keepProcesses = 24 * time.Hour
+	keepOnHost    = 5 * time.Minute
+	// heard is how long after its last poll a connection counts as open.
+	heard = time.Minute
 	// remember is how long what was read of a worker is used. A registration
 	// elsewhere is announced by a hint; this bounds what a lost one costs.
 	remember = 10 * time.Minute
@@ -69,7 +93,9 @@ type Registry struct {
 	mu      sync.Mutex
 	workers map[workerKey]*known
 	peers   map[peerKey]*peer
-	swept   time.Time
+	// processes are the connections over which processes registered.
+	processes map[processKey]registered
+	swept     time.Time
 	// forgets counts the calls of Forget, so that what was read before one is not
 	// remembered after it.
 	forgets uint64
@@ -102,6 +128,17 @@ type peer struct {
 	usedAt   time.Time
 }
 
+type processKey struct {
+	workerKey
+	process string
+}
+
+// registered is how a process registered.
+type registered struct {
+	address string
+	at      time.Time
+}
+
 // New makes a registry.
 func New(cfg Config) *Registry {
 	if cfg.MaxHold == 0 {
@@ -110,18 +147,22 @@ func New(cfg Config) *Registry {
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.OrgID) {}
 	}
-	return &Registry{cfg: cfg, workers: map[workerKey]*known{}, peers: map[peerKey]*peer{}}
+	return &Registry{cfg: cfg, workers: map[workerKey]*known{}, peers: map[peerKey]*peer{}, processes: map[processKey]registered{}}
 }
 
-// Register creates or updates a worker and returns its stable id.
-func (r *Registry) Register(ctx context.Context, reg *flovyn.Registration) (flovyn.WorkerID, error) {
+// Register creates or updates a worker and returns its stable id. peer is the
+// address of the connection, as in a PollRequest.
+func (r *Registry) Register(ctx context.Context, reg *flovyn.Registration, peer string) (flovyn.WorkerID, error) {
 	if err := checkRegistration(reg); err != nil {
 		return flovyn.WorkerID{}, err
 	}
-	id, err := r.cfg.Store.RegisterWorker(ctx, reg, keepProcesses)
+	id, err := r.cfg.Store.RegisterWorker(ctx, reg, postgres.Believed{
+		OnHost: keepOnHost, Elsewhere: keepProcesses, Living: r.living(workerKey{reg.Org, reg.Name}),
+	})
 	if err != nil {
 		return id, err
 	}
+	r.noteProcess(processKey{workerKey{reg.Org, reg.Name}, postgres.Process(reg)}, peer)
 	r.Forget(reg.Org)
 	r.cfg.Publish(reg.Org)
 	return id, nil
@@ -185,7 +226,8 @@ type PollRequest struct {
 	Org flovyn.OrgID
 	// Worker is a worker's id or name.
 	Worker string
-	// Peer is the remote address of the connection.
+	// Peer is the remote address of the worker's connection, empty when a proxy
+	// stands between.
 	Peer  string
 	Class flovyn.Class
 	// Timeout is how long the worker is willing to wait.
@@ -230,63 +272,12 @@ func kindsFor(k *known, req PollRequest) []string {
 	return []string{}
 }
 
-func (r *Registry) hold(asked time.Duration, overlaps bool) time.Duration {
-	switch {
-	case asked >= patientTimeout:
-		return min(asked, r.cfg.MaxHold)
-	case overlaps:
-		return min(max(asked, briefHold), sharedHold, r.cfg.MaxHold)
-	default:
-		return min(briefHold, r.cfg.MaxHold)
-	}
-}
-
-// enter counts a poll of a connection.
-func (r *Registry) enter(key peerKey) (overlaps bool, end func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p, ok := r.peers[key]
-	if !ok {
-		p = &peer{}
-		r.peers[key] = p
-	}
-	p.polls++
-	p.usedAt = time.Now()
-	p.overlaps = p.overlaps || p.polls > 1
-	r.sweep(p.usedAt)
-	return p.overlaps, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		p.polls--
-		p.usedAt = time.Now()
-	}
-}
-
-// sweep forgets connections and workers that are silent. The lock is held.
-func (r *Registry) sweep(now time.Time) {
-	if now.Sub(r.swept) < forget/10 {
-		return
-	}
-	r.swept = now
-	for key, p := range r.peers {
-		if p.polls == 0 && now.Sub(p.usedAt) > forget {
-			delete(r.peers, key)
-		}
-	}
-	for key, k := range r.workers {
-		if now.Sub(k.seenAt) > forget {
-			delete(r.workers, key)
-		}
-	}
-}
-
 // lookUp notes a sign of life and returns what is known of a worker.
 func (r *Registry) lookUp(ctx context.Context, org flovyn.OrgID, name string) (*known, error) {
 	key := workerKey{org, name}
 	now := time.Now()
 	r.mu.Lock()
-	k, ok := r.workers[key]
-	if ok {
+	if k, ok := r.workers[key]; ok {
 		k.seenAt = now
 		if now.Sub(k.readAt) < remember {
 			found := *k
@@ -302,8 +293,8 @@ func (r *Registry) lookUp(ctx context.Context, org flovyn.OrgID, name string) (*
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ok {
-		fresh.writtenAt = k.writtenAt
+	if before, ok := r.workers[key]; ok {
+		fresh.writtenAt = before.writtenAt
 	}
 	if r.forgets != forgets {
 		fresh.readAt = time.Time{}
@@ -324,49 +315,4 @@ func (r *Registry) read(ctx context.Context, org flovyn.OrgID, name string) (*kn
 	}
 	k.id, k.kinds, k.registered = w.ID, w.Kinds, true
 	return k, nil
-}
-
-// Flush writes the signs of life that were not written yet.
-func (r *Registry) Flush(ctx context.Context) error {
-	seen := map[flovyn.WorkerID]time.Time{}
-	r.mu.Lock()
-	for _, k := range r.workers {
-		if k.registered && k.seenAt.After(k.writtenAt) {
-			seen[k.id] = k.seenAt
-			k.writtenAt = k.seenAt
-		}
-	}
-	r.mu.Unlock()
-	if len(seen) == 0 {
-		return nil
-	}
-	return r.cfg.Store.WorkersSeen(ctx, seen)
-}
-
-// SilentSince returns how long no server has heard of a worker. A worker that
-// never registered is known only to the server it polls.
-func (r *Registry) SilentSince(ctx context.Context, org flovyn.OrgID, name string) (time.Duration, error) {
-	r.mu.Lock()
-	k, ok := r.workers[workerKey{org, name}]
-	var here time.Time
-	if ok {
-		here = k.seenAt
-	}
-	r.mu.Unlock()
-	now := time.Now()
-	if !here.IsZero() && now.Sub(here) < time.Minute {
-		return now.Sub(here), nil
-	}
-	elsewhere, err := r.cfg.Store.WorkerLastSeen(ctx, org, name)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return 0, err
-	}
-	return now.Sub(latest(here, elsewhere)), nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

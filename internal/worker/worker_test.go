@@ -36,7 +36,7 @@ func register(t *testing.T, r *worker.Registry, org flovyn.OrgID, kinds ...strin
 	for _, k := range kinds {
 		reg.Capabilities = append(reg.Capabilities, flovyn.Capability{Class: flovyn.ClassWorkflow, Kind: k})
 	}
-	id, err := r.Register(context.WithoutCancel(t.Context()), reg)
+	id, err := r.Register(context.WithoutCancel(t.Context()), reg, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +149,22 @@ func TestHolds(t *testing.T) {
 	}
 	if got := hold("another", 30*time.Second); got != 75*time.Millisecond {
 		t.Errorf("a poll of another connection is held %s", got)
+	}
+}
+
+// Through a proxy one connection may carry the polls of several processes.
+func TestHoldsThroughAProxy(t *testing.T) {
+	r, org := setUp(t)
+	req := worker.PollRequest{Org: org, Worker: "w", Class: flovyn.ClassTask, Timeout: 30 * time.Second}
+	for range 3 {
+		p, end, err := r.BeginPoll(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(end)
+		if p.Hold != 75*time.Millisecond {
+			t.Errorf("a poll of an unknown connection is held %s", p.Hold)
+		}
 	}
 }
 

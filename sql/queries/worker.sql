@@ -6,10 +6,12 @@ ON CONFLICT (org_id, name) DO UPDATE SET version = excluded.version, worker_type
     registered_at = now(), last_seen_at = now()
 RETURNING id;
 
--- Replaces what this process registered, and forgets processes long gone.
+-- Replaces what this process registered, and forgets processes that are not
+-- known to live: those of its host after a short time, others after a long one.
 -- name: WorkerCapabilitiesDelete :exec
 DELETE FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id
-AND (process = @process OR registered_at < now() - @keep::interval);
+AND (process = @process OR process <> ALL (@living::text[]) AND (registered_at < now() - @keep::interval
+    OR @host::text <> '' AND starts_with(process, @host::text || '/') AND registered_at < now() - @keep_on_host::interval));
 
 -- name: WorkerCapabilitiesInsert :exec
 INSERT INTO worker_capability (worker_id, process, class, kind, org_id, version)
@@ -26,9 +28,14 @@ SELECT * FROM worker WHERE org_id = @org_id AND id = @id;
 -- name: WorkerCapabilitiesList :many
 SELECT DISTINCT class, kind FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id ORDER BY class, kind;
 
+-- Rows are locked in the order of their ids: two servers never wait for each other.
 -- name: WorkersSeen :exec
-UPDATE worker w SET last_seen_at = greatest(w.last_seen_at, u.seen_at)
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@seen_ats::timestamptz[]) AS seen_at) AS u WHERE w.id = u.id;
+UPDATE worker w SET last_seen_at = s.seen_at
+FROM (
+    SELECT l.id, u.seen_at FROM worker l
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@seen_ats::timestamptz[]) AS seen_at) AS u ON u.id = l.id
+    WHERE l.last_seen_at < u.seen_at ORDER BY l.id FOR NO KEY UPDATE OF l
+) AS s WHERE w.id = s.id;
 
 -- name: WorkerLastSeen :one
 SELECT last_seen_at FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY last_seen_at DESC LIMIT 1;

@@ -104,23 +104,31 @@ func (q *Queries) DefinitionsUpsert(ctx context.Context, db DBTX, arg *Definitio
 
 const workerCapabilitiesDelete = `-- name: WorkerCapabilitiesDelete :exec
 DELETE FROM worker_capability WHERE worker_id = $1 AND org_id = $2
-AND (process = $3 OR registered_at < now() - $4::interval)
+AND (process = $3 OR process <> ALL ($4::text[]) AND (registered_at < now() - $5::interval
+    OR $6::text <> '' AND starts_with(process, $6::text || '/') AND registered_at < now() - $7::interval))
 `
 
 type WorkerCapabilitiesDeleteParams struct {
-	WorkerID uuid.UUID
-	OrgID    uuid.UUID
-	Process  string
-	Keep     time.Duration
+	WorkerID   uuid.UUID
+	OrgID      uuid.UUID
+	Process    string
+	Living     []string
+	Keep       time.Duration
+	Host       string
+	KeepOnHost time.Duration
 }
 
-// Replaces what this process registered, and forgets processes long gone.
+// Replaces what this process registered, and forgets processes that are not
+// known to live: those of its host after a short time, others after a long one.
 func (q *Queries) WorkerCapabilitiesDelete(ctx context.Context, db DBTX, arg *WorkerCapabilitiesDeleteParams) error {
 	_, err := db.Exec(ctx, workerCapabilitiesDelete,
 		arg.WorkerID,
 		arg.OrgID,
 		arg.Process,
+		arg.Living,
 		arg.Keep,
+		arg.Host,
+		arg.KeepOnHost,
 	)
 	return err
 }
@@ -274,10 +282,15 @@ func (q *Queries) WorkerUpsert(ctx context.Context, db DBTX, arg *WorkerUpsertPa
 }
 
 const workersSeen = `-- name: WorkersSeen :exec
-UPDATE worker w SET last_seen_at = greatest(w.last_seen_at, u.seen_at)
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS seen_at) AS u WHERE w.id = u.id
+UPDATE worker w SET last_seen_at = s.seen_at
+FROM (
+    SELECT l.id, u.seen_at FROM worker l
+    JOIN (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS seen_at) AS u ON u.id = l.id
+    WHERE l.last_seen_at < u.seen_at ORDER BY l.id FOR NO KEY UPDATE OF l
+) AS s WHERE w.id = s.id
 `
 
+// Rows are locked in the order of their ids: two servers never wait for each other.
 func (q *Queries) WorkersSeen(ctx context.Context, db DBTX, ids []uuid.UUID, seenAts []time.Time) error {
 	_, err := db.Exec(ctx, workersSeen, ids, seenAts)
 	return err

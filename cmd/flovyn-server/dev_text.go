@@ -57,7 +57,7 @@ func inviteLater(w io.Writer) {
 	fmt.Fprint(w, `That was all, and this server stops. Start one that stays, with an example
 worker, by
 
-  flovyn-server dev --demo
+  flovyn-server dev --demo     (or make dev, in the source tree)
 
 and paste what follows.
 

@@ -209,6 +209,7 @@ func pollSpec(t *testing.T) (spec connect.Spec, request, response any) {
 			request, response = messages(spec)
 			m := request.(*dynamicpb.Message)
 			m.Set(m.Descriptor().Fields().ByName("org_id"), protoreflect.ValueOfString(servertest.Org.String()))
+			m.Set(m.Descriptor().Fields().ByName("worker_id"), protoreflect.ValueOfString("worker"))
 			return spec, request, response
 		}
 	}

@@ -2,6 +2,8 @@ package worker_test
 
 import (
 	"context"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +96,46 @@ func TestFlushAfterAFailure(t *testing.T) {
 	other := worker.New(worker.Config{Store: elsewhere})
 	if silence, err := other.SilentSince(t.Context(), org, "w"); err != nil || silence > time.Minute {
 		t.Errorf("silent for %s, %v", silence, err)
+	}
+}
+
+// Servers that write the same signs of life at the same time never block each
+// other for good, in whatever order they list them.
+func TestServersFlushAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	r, dsn := open(t)
+	org := flovyn.OrgID(uuid.New())
+	var ids []flovyn.WorkerID
+	for i := range 100 {
+		id, err := r.Register(t.Context(), &flovyn.Registration{Org: org, Name: strconv.Itoa(i)}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	s, err := postgres.Open(t.Context(), postgres.Config{URL: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	begin := time.Now()
+	var servers sync.WaitGroup
+	for range 4 {
+		servers.Go(func() {
+			for range 50 {
+				seen := map[flovyn.WorkerID]time.Time{}
+				for _, id := range ids {
+					seen[id] = time.Now()
+				}
+				if err := s.WorkersSeen(t.Context(), seen); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	servers.Wait()
+	if at, err := s.WorkerLastSeen(t.Context(), org, "7"); err != nil || at.Before(begin) {
+		t.Errorf("last seen %s, before %s, %v", at, begin, err)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestDownloadOnce(t *testing.T) {
 	if in.Version != "18.3" || in.Major != downloadMajor {
 		t.Errorf("downloaded %+v", in)
 	}
-	if !strings.Contains(log.String(), "downloading PostgreSQL 18") {
+	if !strings.Contains(log.String(), `msg="downloading PostgreSQL" version=18`) {
 		t.Errorf("the logger was not told of the download: %q", log.String())
 	}
 	info, err := os.Stat(filepath.Dir(in.BinDir))

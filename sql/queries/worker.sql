@@ -22,9 +22,6 @@ ON CONFLICT DO NOTHING;
 -- name: WorkerFind :one
 SELECT * FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY (id::text = @name) DESC LIMIT 1;
 
--- name: WorkerGet :one
-SELECT * FROM worker WHERE org_id = @org_id AND id = @id;
-
 -- name: WorkerCapabilitiesList :many
 SELECT DISTINCT class, kind FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id ORDER BY class, kind;
 

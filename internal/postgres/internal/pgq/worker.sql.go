@@ -212,28 +212,6 @@ func (q *Queries) WorkerFind(ctx context.Context, db DBTX, orgID uuid.UUID, name
 	return &i, err
 }
 
-const workerGet = `-- name: WorkerGet :one
-SELECT id, org_id, name, version, worker_type, host_name, process_id, metadata, registered_at, last_seen_at FROM worker WHERE org_id = $1 AND id = $2
-`
-
-func (q *Queries) WorkerGet(ctx context.Context, db DBTX, orgID uuid.UUID, iD uuid.UUID) (*Worker, error) {
-	row := db.QueryRow(ctx, workerGet, orgID, iD)
-	var i Worker
-	err := row.Scan(
-		&i.ID,
-		&i.OrgID,
-		&i.Name,
-		&i.Version,
-		&i.WorkerType,
-		&i.HostName,
-		&i.ProcessID,
-		&i.Metadata,
-		&i.RegisteredAt,
-		&i.LastSeenAt,
-	)
-	return &i, err
-}
-
 const workerLastSeen = `-- name: WorkerLastSeen :one
 SELECT last_seen_at FROM worker WHERE org_id = $1 AND (name = $2 OR id::text = $2) ORDER BY last_seen_at DESC LIMIT 1
 `

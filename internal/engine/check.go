@@ -68,11 +68,3 @@ func CheckMetadata(metadata map[string]string) ([]byte, error) {
 func (e *Engine) payload(field string, value []byte) ([]byte, error) {
 	return history.Payload(field, value, e.cfg.MaxPayload)
 }
-
-// queueOr returns the queue, or a default when none is named.
-func queueOr(queue, otherwise string) string {
-	if queue == "" {
-		return otherwise
-	}
-	return queue
-}

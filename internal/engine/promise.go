@@ -28,9 +28,7 @@ func (e *Engine) ResolvePromise(ctx context.Context, org flovyn.OrgID, ref strin
 
 // RejectPromise settles a promise with an error text.
 func (e *Engine) RejectPromise(ctx context.Context, org flovyn.OrgID, ref, errorText string) error {
-	if len(errorText) > e.cfg.MaxPayload {
-		return fault.InvalidField("error", "longer than %d bytes", e.cfg.MaxPayload)
-	}
+	errorText = history.FreeText(errorText, e.cfg.MaxPayload)
 	return e.settleByRef(ctx, org, ref, flovyn.PromiseRejected, func(p *flovyn.Promise) history.Draft {
 		return history.PromiseBroken(p, errorText)
 	})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -57,7 +58,7 @@ func (e *Engine) checkStart(req *StartRequest) (err error) {
 	if req.metadata, err = CheckMetadata(req.Metadata); err != nil {
 		return err
 	}
-	req.Queue = queueOr(req.Queue, flovyn.DefaultQueue)
+	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)
 	req.Input, err = e.payload("input", req.Input)
 	return err
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -122,7 +123,7 @@ func withQueues(w *flovyn.WorkflowExecution, commands []history.Command) []histo
 	for i, c := range commands {
 		switch known := c.(type) {
 		case history.ScheduleTask:
-			known.Queue = queueOr(known.Queue, w.Queue)
+			known.Queue = cmp.Or(known.Queue, w.Queue)
 			c = known
 		case history.ScheduleChild:
 			known.Queue = childQueue(known.Queue, w)

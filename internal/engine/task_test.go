@@ -381,7 +381,7 @@ func TestTaskState(t *testing.T) {
 	}
 	b.wantKind(b.tasks.SetState(ctx, b.org, id, "k", []byte(`{`)), fault.Invalid)
 	b.wantKind(b.tasks.Stream(ctx, b.org, flovyn.TaskID(uuid.New()), task.Frame{}), fault.NotFound)
-	b.must(b.tasks.Stream(ctx, b.org, id, task.Frame{Type: "data", Payload: `{}`}))
+	b.must(b.tasks.Stream(ctx, b.org, id, task.Frame{Type: "data", Payload: []byte(`{}`)}))
 }
 
 // A task that names no queue goes to its workflow's.

@@ -101,7 +101,7 @@ func (r *commandReader) read(m *flovynv1.WorkflowCommand) history.Command {
 		c := d.FailWorkflow
 		return history.FailWorkflow{
 			Error: r.free(c.GetError()), StackTrace: r.free(c.GetStackTrace()),
-			FailureType: freeText(c.GetFailureType(), flovyn.MaxNameLength),
+			FailureType: history.FreeText(c.GetFailureType(), flovyn.MaxNameLength),
 		}
 	case *flovynv1.WorkflowCommand_SuspendWorkflow:
 		r.member("suspend_workflow", is, flovynv1.CommandType_SUSPEND_WORKFLOW)
@@ -193,7 +193,7 @@ func (r *commandReader) payload(name string, value []byte) []byte {
 	return keep(r, checked, err)
 }
 
-func (r *commandReader) free(text string) string { return freeText(text, r.payloadLimit) }
+func (r *commandReader) free(text string) string { return history.FreeText(text, r.payloadLimit) }
 
 func (r *commandReader) uuid(name, text string) [16]byte {
 	id, err := parseUUID(r.field+name, text)

@@ -101,14 +101,6 @@ func required(field, value string) error {
 	return nil
 }
 
-// queueOf returns the queue a request means.
-func queueOf(queue string) string {
-	if queue == "" {
-		return flovyn.DefaultQueue
-	}
-	return queue
-}
-
 // millis reads a duration that must not be negative nor beyond every calendar.
 func millis(field string, n int64) (time.Duration, error) {
 	if n < 0 || n > flovyn.MaxDelay.Milliseconds() {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -9,7 +10,6 @@ import (
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
-	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -73,7 +73,7 @@ func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskReque
 		return nil, err
 	}
 	defer end()
-	assignment, err := h.tasks.Poll(ctx, wake.Key{Org: org, Queue: queueOf(req.GetQueue())}, poll.Poller, poll.Hold)
+	assignment, err := h.tasks.Poll(ctx, wake.Key{Org: org, Queue: cmp.Or(req.GetQueue(), flovyn.DefaultQueue)}, poll.Poller, poll.Hold)
 	if err != nil || assignment == nil {
 		return &flovynv1.PollTaskResponse{}, err
 	}
@@ -99,7 +99,7 @@ func (h taskExecution) FailTask(ctx context.Context, req *flovynv1.FailTaskReque
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.Fail(ctx, org, id, h.free(req.GetError())))
+	return done(h.tasks.Fail(ctx, org, id, req.GetError()))
 }
 
 // ReportProgress stores how far a task has come.
@@ -108,7 +108,7 @@ func (h taskExecution) ReportProgress(ctx context.Context, req *flovynv1.ReportP
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.ReportProgress(ctx, org, id, req.GetProgress(), h.free(req.GetDetails())))
+	return done(h.tasks.ReportProgress(ctx, org, id, req.GetProgress(), req.GetDetails()))
 }
 
 // Heartbeat tells that a task is still being worked on.
@@ -135,7 +135,7 @@ func (h taskExecution) LogMessage(ctx context.Context, req *flovynv1.LogMessageR
 	if err != nil {
 		return nil, err
 	}
-	return done(h.tasks.Log(ctx, org, id, req.GetLevel(), h.free(req.GetMessage())))
+	return done(h.tasks.Log(ctx, org, id, req.GetLevel(), req.GetMessage()))
 }
 
 // GetState reads one value that a task keeps.
@@ -211,15 +211,11 @@ func (h taskExecution) StreamTaskData(ctx context.Context, req *flovynv1.StreamT
 	if !ok {
 		return nil, fault.InvalidField("type", "%d is not a type of stream event", req.GetType())
 	}
-	payload, err := history.Payload("payload", []byte(req.GetPayload()), h.engine.MaxPayload())
-	if err != nil {
-		return nil, err
-	}
 	org, id, err := h.task(ctx, req.GetTaskExecutionId())
 	if err != nil {
 		return nil, err
 	}
-	frame := task.Frame{Sequence: req.GetSequence(), Type: kind, Payload: string(history.OrNull(payload)), At: time.UnixMilli(req.GetTimestampMs())}
+	frame := task.Frame{Sequence: req.GetSequence(), Type: kind, Payload: []byte(req.GetPayload()), At: time.UnixMilli(req.GetTimestampMs())}
 	if err := h.tasks.Stream(ctx, org, id, frame); err != nil {
 		return nil, err
 	}

@@ -3,14 +3,13 @@ package rpc
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // freeTexts are the fields in which people and programs say what happened. They
 // are often the last words of something that failed, and never a reason to
-// refuse them: what cannot be stored of them is replaced (see freeText). Every
+// refuse them: what cannot be stored of them is replaced (history.FreeText). Every
 // other text is checked.
 var freeTexts = map[protoreflect.FullName]bool{
 	"flovyn.v1.FailTaskRequest.error":                    true,
@@ -23,24 +22,6 @@ var freeTexts = map[protoreflect.FullName]bool{
 	"flovyn.v1.SuspendWorkflowCommand.reason":            true,
 	"flovyn.v1.CancelWorkflowCommand.reason":             true,
 	"flovyn.v1.RequestCancelChildWorkflowCommand.reason": true,
-}
-
-// truncated ends a free text of which the rest was dropped.
-const truncated = "… (truncated)"
-
-// freeText makes a text storable: a NUL, which PostgreSQL cannot store, becomes
-// the replacement character, and what exceeds limit bytes is cut off between two
-// characters, visibly.
-func freeText(text string, limit int) string {
-	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
-	if len(text) <= limit {
-		return text
-	}
-	end := max(limit-len(truncated), 0)
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + truncated
 }
 
 // nulPath returns the path of the first text in m that holds a NUL character,

@@ -49,11 +49,11 @@ func TestFreeText(t *testing.T) {
 		{"", 20, ""},
 		{"as it stands", 12, "as it stands"},
 		{"a\x00b\x00", 20, "a\uFFFDb\uFFFD"},
-		{strings.Repeat("x", 21), 20, "xxxxx" + truncated},
-		{"xxxx" + strings.Repeat("ä", 9), 20, "xxxx" + truncated}, // the fifth byte is half a character
-		{strings.Repeat("\x00", 20), 20, "\uFFFD" + truncated},
+		{strings.Repeat("x", 21), 20, "xxxxx" + history.TruncationMark},
+		{"xxxx" + strings.Repeat("ä", 9), 20, "xxxx" + history.TruncationMark}, // the fifth byte is half a character
+		{strings.Repeat("\x00", 20), 20, "\uFFFD" + history.TruncationMark},
 	} {
-		got := freeText(test.text, test.limit)
+		got := history.FreeText(test.text, test.limit)
 		if got != test.want || len(got) > test.limit || !utf8.ValidString(got) {
 			t.Errorf("%q in %d bytes: %q (%d bytes), want %q", test.text, test.limit, got, len(got), test.want)
 		}
@@ -72,7 +72,7 @@ func TestFreeTextsOfCommands(t *testing.T) {
 		{
 			&flovynv1.FailWorkflowCommand{Error: nul, StackTrace: long, FailureType: strings.Repeat("x", flovyn.MaxNameLength+1)},
 			history.FailWorkflow{
-				Error: clean, StackTrace: freeText(long, limit), FailureType: strings.Repeat("x", flovyn.MaxNameLength-len(truncated)) + truncated,
+				Error: clean, StackTrace: history.FreeText(long, limit), FailureType: strings.Repeat("x", flovyn.MaxNameLength-len(history.TruncationMark)) + history.TruncationMark,
 			},
 		},
 		{&flovynv1.SuspendWorkflowCommand{Reason: nul}, history.SuspendWorkflow{Reason: clean}},

@@ -39,7 +39,7 @@ func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRe
 		return nil, err
 	}
 	defer end()
-	activation, err := h.engine.Poll(ctx, wake.Key{Org: org, Queue: queueOf(req.GetQueue())}, poll.Poller, poll.Hold)
+	activation, err := h.engine.Poll(ctx, wake.Key{Org: org, Queue: cmp.Or(req.GetQueue(), flovyn.DefaultQueue)}, poll.Poller, poll.Hold)
 	if err != nil || activation == nil {
 		return &flovynv1.PollResponse{}, err
 	}
@@ -150,7 +150,7 @@ func (h workflowDispatch) RejectPromise(ctx context.Context, req *flovynv1.Rejec
 	if err != nil {
 		return nil, err
 	}
-	return done(h.engine.RejectPromise(ctx, org, req.GetPromiseId(), h.free(req.GetError())))
+	return done(h.engine.RejectPromise(ctx, org, req.GetPromiseId(), req.GetError()))
 }
 
 // promise returns the organization in which a promise is looked for. The engine
@@ -274,9 +274,6 @@ func peer(ctx context.Context) string {
 	}
 	return info.PeerAddr
 }
-
-// free makes a free text storable.
-func (d door) free(text string) string { return freeText(text, d.engine.MaxPayload()) }
 
 // done is the answer of a deed that returns nothing.
 func done(err error) (*emptypb.Empty, error) {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/engine"
-	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 )
@@ -15,10 +14,7 @@ func (t *Tasks) Log(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, lev
 	if err := engine.CheckName("level", level, false); err != nil {
 		return err
 	}
-	if len(message) > t.engine.MaxPayload() {
-		return fault.InvalidField("message", "longer than %d bytes", t.engine.MaxPayload())
-	}
-	return t.store.AddTaskLog(ctx, org, id, level, message)
+	return t.store.AddTaskLog(ctx, org, id, level, history.FreeText(message, t.engine.MaxPayload()))
 }
 
 // GetState returns the JSON of a key of a task's state.
@@ -73,7 +69,7 @@ type Frame struct {
 	// Type is "token", "progress", "data" or "error".
 	Type string
 	// Payload is JSON with a "type" tag.
-	Payload string
+	Payload []byte
 	At      time.Time
 }
 
@@ -81,8 +77,8 @@ type Frame struct {
 // nobody else ever will. It is accepted whatever the task's state, because the
 // SDKs surface a refusal to the author of the task.
 func (t *Tasks) Stream(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, frame Frame) error {
-	if len(frame.Payload) > t.engine.MaxPayload() {
-		return fault.InvalidField("payload", "longer than %d bytes", t.engine.MaxPayload())
+	if _, err := history.Payload("payload", frame.Payload, t.engine.MaxPayload()); err != nil {
+		return err
 	}
 	return t.exists(ctx, org, id)
 }

@@ -8,11 +8,11 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,9 +82,7 @@ func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
 	if req.MaxRetries == 0 {
 		req.MaxRetries = flovyn.DefaultMaxRetries
 	}
-	if req.Queue == "" {
-		req.Queue = flovyn.DefaultQueue
-	}
+	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)
 	if req.KeyTTL, err = engine.CheckKey("idempotency_key", req.IdempotencyKey, req.KeyTTL); err != nil {
 		return err
 	}
@@ -212,22 +210,13 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 // Fail takes the failure of an attempt: the task is tried again while it has
 // attempts left, and ends otherwise.
 func (t *Tasks) Fail(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, errorText string) error {
-	if len(errorText) > t.engine.MaxPayload() {
-		return fault.InvalidField("error", "longer than %d bytes", t.engine.MaxPayload())
-	}
-	errorText = storable(errorText)
+	errorText = history.FreeText(errorText, t.engine.MaxPayload())
 	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
 		if task.Status != flovyn.TaskRunning {
 			return nil
 		}
 		return t.failAttempt(tx, task, flovyn.AttemptFailed, errorText)
 	})
-}
-
-// storable replaces what the database cannot store in a text. A failure must not
-// be refused for the sake of its message: its sender does not try again.
-func storable(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flovyn.AttemptStatus, errorText string) error {
@@ -251,6 +240,7 @@ func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flo
 // Cancel ends a task that waits or runs. Cancelling twice is no error;
 // cancelling what ended otherwise is Precondition.
 func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, reason string) error {
+	reason = history.FreeText(reason, t.engine.MaxPayload())
 	return t.change(ctx, org, id, func(tx *postgres.Tx, task *flovyn.TaskExecution) error {
 		switch {
 		case task.Status == flovyn.TaskCancelled:
@@ -260,7 +250,7 @@ func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, 
 		}
 		text := "Task cancelled"
 		if reason != "" {
-			text += ": " + storable(reason)
+			text += ": " + reason
 		}
 		return t.end(tx, task, flovyn.TaskCancelled, text,
 			history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
@@ -327,9 +317,7 @@ func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.
 	if math.IsNaN(progress) || math.IsInf(progress, 0) {
 		return fault.InvalidField("progress", "not a finite number")
 	}
-	if len(details) > t.engine.MaxPayload() {
-		return fault.InvalidField("details", "longer than %d bytes", t.engine.MaxPayload())
-	}
+	details = history.FreeText(details, t.engine.MaxPayload())
 	running, err := t.store.SetTaskProgress(ctx, org, id, progress, details)
 	if err != nil || running {
 		return err

@@ -232,14 +232,7 @@ func (b *Board[T]) Wait(ctx context.Context, key Key, p Poller, hold time.Durati
 
 // refuse holds a poller that came after Close for a moment: answered at once it
 // would come back at once, for as long as the server drains.
-func refuse(ctx context.Context, hold time.Duration) {
-	timer := time.NewTimer(min(hold, closedHold))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+func refuse(ctx context.Context, hold time.Duration) { sleep(ctx, min(hold, closedHold)) }
 
 // idle holds a poller for which there can be no work.
 func (b *Board[T]) idle(ctx context.Context, hold time.Duration) {

@@ -166,12 +166,17 @@ func TestTakeover(t *testing.T) {
 	store := seeded(t)
 	w := resolver(t, store, autoCreate)
 	wantOrg(t, acme)(w.ResolveToken(t.Context(), token("acme", "ext-1")))
-	for name, change := range map[string]func(*world){
-		"remembered": func(*world) {}, "forgotten": (*world).forget, "on another server": func(w *world) { w.Resolver = resolver(t, store, autoCreate).Resolver },
+	for _, step := range []struct {
+		name   string
+		change func(*world)
+	}{ // in this order: the other server writes a log of its own
+		{"remembered", func(*world) {}},
+		{"forgotten", (*world).forget},
+		{"on another server", func(w *world) { w.Resolver = resolver(t, store, autoCreate).Resolver }},
 	} {
-		change(w)
+		step.change(w)
 		_, err := w.ResolveToken(t.Context(), token("acme", "ext-thief"))
-		t.Log(name)
+		t.Log(step.name)
 		wantUnknown(t, err, "acme")
 		_, err = w.ResolveToken(t.Context(), org.TokenOrg{Issuer: issuer, Slug: "acme"})
 		wantUnknown(t, err, "acme")

@@ -38,6 +38,10 @@ const (
 	patience = 5 * time.Second
 )
 
+// ErrNone is among the causes of a refusal when no organization goes by the slug
+// of a credential, and nothing else is wrong with it.
+var ErrNone = errors.New("no organization goes by this slug")
+
 // Config is what a Resolver needs.
 type Config struct {
 	Store *postgres.Store
@@ -153,7 +157,7 @@ func answer(identity flovyn.OrgIdentity, slug string, err error) (flovyn.OrgID, 
 	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Unavailable):
 		return flovyn.OrgID{}, err
 	case fault.Is(err, fault.NotFound):
-		return flovyn.OrgID{}, unknown(slug, err)
+		return flovyn.OrgID{}, unknown(slug, ErrNone)
 	default:
 		return flovyn.OrgID{}, fault.Wrap(fault.Unavailable, err, "organizations cannot be looked up at the moment; try again")
 	}

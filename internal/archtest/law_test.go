@@ -67,6 +67,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "org", floor: deeds},
+	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
 
 	{name: "authn", floor: doors},

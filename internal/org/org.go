@@ -16,6 +16,7 @@
 // is announced to the other servers, which forget what they know.
 //
 // With auto_create an unknown slug in a verified token creates the organization.
+// Without it, organizations are created by whoever may (see Found).
 package org
 
 import (
@@ -24,6 +25,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -74,7 +77,7 @@ type Resolver struct {
 	cfg     Config
 	known   *lookup.Cache[string, flovyn.OrgIdentity]
 	flights lookup.Flights[flovyn.OrgIdentity]
-	births  births
+	births  *rate.Limiter
 }
 
 // New makes a resolver.
@@ -82,7 +85,10 @@ func New(cfg Config) *Resolver {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Resolver{cfg: cfg, known: lookup.NewCache[string, flovyn.OrgIdentity](remembered)}
+	return &Resolver{
+		cfg: cfg, known: lookup.NewCache[string, flovyn.OrgIdentity](remembered),
+		births: rate.NewLimiter(rate.Every(birthInterval), birthBurst),
+	}
 }
 
 // ResolveToken returns the organization that a verified token names, and binds

@@ -8,7 +8,9 @@
 //	HTTP middleware  who calls (package authn), before anything is decoded
 //	observe          one log record; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
-//	guard            each message received is validated and authorized
+//	guard            each message received is validated and authorized; what is
+//	                 refused or changed is noted for the audit
+//	lifetime         a stream ends before its credential does
 //	handler          reads identifiers, calls one deed, converts the answer
 //
 // The interceptors surround the whole call, so unary calls and streams of every
@@ -36,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -43,10 +46,13 @@ import (
 	"connectrpc.com/grpcreflect/v2"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -62,6 +68,16 @@ type Config struct {
 	// OrganizationBySlug is Organization by its slug, asked about those that
 	// callers name while authentication is off.
 	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
+	// Orgs creates organizations.
+	Orgs *org.Resolver
+	// Tokens are the worker tokens of this server; nil where it accepts none.
+	Tokens *token.Tokens
+	// Audit takes note of refusals and changes; nil takes none.
+	Audit *audit.Trail
+	// StreamMaxAge is how long a stream may be open.
+	StreamMaxAge time.Duration
+	// Version is the server's, for whoever asks.
+	Version string
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -78,6 +94,10 @@ type door struct {
 	tasks    *task.Tasks
 	workers  *worker.Registry
 	orgs     *knownOrgs
+	founding *org.Resolver
+	tokens   *token.Tokens
+	audit    *audit.Trail
+	version  string
 	stopping <-chan struct{}
 	log      *slog.Logger
 }
@@ -90,9 +110,10 @@ func New(cfg Config) (*connect.Server, error) {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
+	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
 		stopping: cfg.Stopping, log: cfg.Log,
 	}
 	registerAPI(server, d)

@@ -1,7 +1,7 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
-// case a hint was lost, signs of life are written, expired idempotency keys go,
-// and next month's history partition is made in time.
+// case a hint was lost, signs of life are written, expired idempotency keys and
+// old audit records go, and next month's history partition is made in time.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -37,6 +37,7 @@ const (
 	flushInterval   = 30 * time.Second
 	keysInterval    = 5 * time.Minute
 	monthsInterval  = 6 * time.Hour
+	auditInterval   = time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64
@@ -59,7 +60,9 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
-	Logger      *slog.Logger
+	// AuditRetention is after which time audit records are deleted; zero keeps them.
+	AuditRetention time.Duration
+	Logger         *slog.Logger
 }
 
 // Upkeep is all loops.
@@ -89,6 +92,7 @@ func New(cfg Config) *Upkeep {
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
+		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
 	}
 	return u
@@ -211,6 +215,17 @@ func (u *Upkeep) DeleteExpiredKeys(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// DeleteOldAudit deletes audit records that are older than they are kept.
+func (u *Upkeep) DeleteOldAudit(ctx context.Context) error {
+	for u.cfg.AuditRetention > 0 {
+		n, err := u.cfg.Store.DeleteAuditRecords(ctx, u.cfg.AuditRetention, batch)
+		if err != nil || n < batch {
+			return err
+		}
+	}
+	return nil
 }
 
 func (u *Upkeep) makePartitions(ctx context.Context) error {

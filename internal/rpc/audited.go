@@ -41,15 +41,29 @@ func (g *guarded) note(trail *audit.Trail, procedure string, err error) {
 	trail.Note(g.ctx, caller.Remote(g.ctx), event)
 }
 
-// learn takes the id of what came into being from the answer.
-func (g *guarded) learn(msg any) {
-	if !g.changes || (g.resource != authz.NewID && g.resource != authz.AnyID) {
+// part adds the id of what a message names within an organization: a token of it,
+// for example.
+func (g *guarded) part(check authz.Check, m protoreflect.Message) {
+	if check.Type != authz.Org || check.Action != authz.Manage || m == nil {
 		return
 	}
-	if message, ok := msg.(proto.Message); ok {
-		if id := idIn(message.ProtoReflect()); id != "" {
-			g.resource = id
-		}
+	if field := m.Descriptor().Fields().ByName("id"); field != nil {
+		g.resource += "/" + m.Get(field).String()
+	}
+}
+
+// learn takes the id of what came into being from the answer.
+func (g *guarded) learn(msg any) {
+	message, ok := msg.(proto.Message)
+	if !ok || !g.changes {
+		return
+	}
+	switch id := idIn(message.ProtoReflect()); {
+	case id == "":
+	case g.resource == authz.NewID, g.resource == authz.AnyID, g.rule.Checks[0] == authz.Check{Action: authz.Create, Type: authz.Org}:
+		g.resource = id
+	case g.rule.Checks[0].Type == authz.Org:
+		g.resource += "/" + id
 	}
 }
 

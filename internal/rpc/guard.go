@@ -191,6 +191,7 @@ func (g *guarded) authorize(m protoreflect.Message, org flovyn.OrgID) error {
 		}
 		if i == 0 {
 			g.resource = resource.ID
+			g.part(check, m)
 		}
 		err := g.authorizer.Authorize(g.ctx, authz.Request{Caller: g.caller, Action: check.Action, Resource: resource})
 		if err != nil {

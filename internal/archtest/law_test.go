@@ -72,7 +72,8 @@ var places = []place{
 	{name: "authn", floor: doors},
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
-	{name: "rpc", floor: doors, also: []string{"authn", "authz"}},
+	{name: "rest", floor: doors},
+	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
@@ -108,7 +109,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "client", "client/flow"}
+var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow"}
 
 var monopolies = []monopoly{
 	{

@@ -110,9 +110,10 @@ func (s *Server) crossOrigin(next http.Handler) http.Handler {
 	}
 	return cors.New(cors.Options{
 		AllowedOrigins: s.cfg.Server.CORSOrigins,
-		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodPut, http.MethodPatch, http.MethodDelete),
-		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(), []string{"Authorization", "Last-Event-ID", requestIDHeader}),
-		ExposedHeaders: append(connectcors.ExposedHeaders(), requestIDHeader),
+		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete),
+		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(), []string{"Authorization", "Last-Event-ID", "If-None-Match", requestIDHeader}),
+		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
+			[]string{"Allow", "ETag", "Location", "Retry-After", "WWW-Authenticate", requestIDHeader}),
 		MaxAge:         7200,
 	}).Handler(next)
 }

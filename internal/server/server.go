@@ -42,6 +42,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -249,7 +250,8 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 		return err
 	}
 	s.rpc, err = rpc.New(rpc.Config{
-		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections, Organization: s.store.Organization,
+		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
+		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
 	})
 	if err != nil {
@@ -257,6 +259,11 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	rpc.Mount(mux, s.rpc, s.cfg.Server.MaxMessageBytes)
+	api, err := rest.New(s.rpc, rest.Config{MaxBytes: s.cfg.Server.MaxMessageBytes})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/api/", api)
 	s.mountProbes(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux

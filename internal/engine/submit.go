@@ -161,7 +161,9 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	}
 	switch {
 	case out.End != "":
-		return e.endWithChildren(tx, w, state, ending{status: out.End, output: out.Output, errorText: out.Error})
+		return e.endWithChildren(tx, w, state, ending{
+			status: out.End, output: out.Output, errorText: out.Error, takesChildren: out.End == flovyn.WorkflowCancelled,
+		})
 	case status == history.Running:
 		return nil
 	default:

@@ -4,7 +4,7 @@
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
-//	observe          one log record; a failure becomes a code of the wire
+//	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
 //	guard            each message received is validated and authorized
 //	handler          reads identifiers, calls one deed, converts the answer
@@ -42,7 +42,9 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -62,7 +64,9 @@ type Config struct {
 	// Stopping is closed when the server begins to stop. Streams that would
 	// otherwise stay open end then.
 	Stopping <-chan struct{}
-	Log      *slog.Logger
+	// Metrics counts calls. Default: nobody reads them.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // door is what the handlers share.
@@ -72,6 +76,8 @@ type door struct {
 	workers  *worker.Registry
 	orgs     *knownOrgs
 	stopping <-chan struct{}
+	metrics  *metrics.Metrics
+	tracer   *trace.Tracer
 	log      *slog.Logger
 }
 
@@ -82,10 +88,14 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
+	}
+	tracer := cfg.Engine.Tracer()
+	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics, guard(cfg.Authorizer, validator))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
-		stopping: cfg.Stopping, log: cfg.Log,
+		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})

@@ -51,6 +51,9 @@ var places = []place{
 	{name: "history", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "trace", floor: world},
+	{name: "trace/tracetest", floor: world},
+	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "wake", floor: world},
@@ -128,7 +131,7 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		of: "google.golang.org/grpc", by: append([]string{"server", "trace/tracetest"}, wire...),
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
@@ -156,6 +159,14 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
+		of: "github.com/prometheus", by: []string{"metrics"},
+		reason: "one package decides what is measured and how many series there are",
+	},
+	{
+		of: "go.opentelemetry.io", by: []string{"trace", "trace/tracetest", "telemetry"},
+		reason: "one package makes spans; logs name the one they belong to",
+	},
+	{
 		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
@@ -164,7 +175,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -213,7 +213,7 @@ func (e *Engine) createTasks(tx *postgres.Tx, w *flovyn.WorkflowExecution, out *
 		t := &flovyn.TaskExecution{
 			ID: c.ID, Org: w.Org, Workflow: w.ID, Kind: c.Kind, Queue: c.Queue, Status: flovyn.TaskPending,
 			MaxRetries: c.MaxRetries, Timeout: c.Timeout, HistoryMonth: w.HistoryMonth, ScheduledSeq: c.Seq,
-			IdempotencyKey: c.Key, CreatedAt: tx.Now(),
+			IdempotencyKey: c.Key, CreatedAt: tx.Now(), Traceparent: w.Traceparent,
 		}
 		tx.InsertTask(t, nil)
 		if out.End != "" {

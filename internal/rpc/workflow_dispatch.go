@@ -48,7 +48,8 @@ func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRe
 		h.engine.Return(context.WithoutCancel(ctx), *activation)
 		return nil, err
 	}
-	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation)}, nil
+	h.activated(activation)
+	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation), Traceparent: activation.Execution.Traceparent}, nil
 }
 
 // SubscribeToNotifications keeps the stream open until the client or the server

@@ -51,6 +51,9 @@ var places = []place{
 	{name: "history", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "trace", floor: world},
+	{name: "trace/tracetest", floor: world},
+	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "wake", floor: world},
@@ -73,7 +76,8 @@ var places = []place{
 	{name: "authn", floor: doors},
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
-	{name: "rpc", floor: doors, also: []string{"authn", "authz"}},
+	{name: "rest", floor: doors},
+	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
@@ -112,7 +116,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -128,7 +132,7 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		of: "google.golang.org/grpc", by: append([]string{"server", "trace/tracetest"}, wire...),
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
@@ -156,6 +160,14 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
+		of: "github.com/prometheus", by: []string{"metrics"},
+		reason: "one package decides what is measured and how many series there are",
+	},
+	{
+		of: "go.opentelemetry.io", by: []string{"trace", "trace/tracetest", "telemetry"},
+		reason: "one package makes spans; logs name the one they belong to",
+	},
+	{
 		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
@@ -164,7 +176,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -138,6 +138,7 @@ func (s *Server) openDoors(all protections) []*door {
 func (s *Server) protect(name string, p *protection, refuse authn.Refuse) http.Handler {
 	authenticated := authn.Middleware{
 		Chain: p.chain, Excludes: p.excludes, Refuse: refuse, Log: s.log, Founding: founding, Refused: s.noteStranger,
+		Observe: s.countPassages(name),
 	}.Wrap(s.handler)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		authenticated.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), doorKey{}, name)))

@@ -1,6 +1,9 @@
 package server
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // What the tests of this package look into.
 var (
@@ -13,3 +16,14 @@ func (s *Server) ProbeReady() http.HandlerFunc { return s.probeReady }
 
 // Waiting is how many polls wait for work.
 func (s *Server) Waiting() int { return s.engine.Waiting() }
+
+// SampleQueues measures the queues now.
+func (s *Server) SampleQueues(ctx context.Context) error {
+	sampling := s.queuesSampled()
+	samples, err := s.store.SampleBacklogs(ctx, sampling.Queues, sampling.Most)
+	sampling.Take(samples, err)
+	return err
+}
+
+// CountDeleted counts something as retention does.
+func (s *Server) CountDeleted(what string, n int) { s.metrics.Deleted(what, n) }

@@ -82,12 +82,13 @@ type Promise struct {
 }
 
 type Ready struct {
-	Class string
-	ID    uuid.UUID
-	OrgID uuid.UUID
-	Queue string
-	Kind  string
-	Score time.Time
+	Class    string
+	ID       uuid.UUID
+	OrgID    uuid.UUID
+	Queue    string
+	Kind     string
+	Score    time.Time
+	ListedAt time.Time
 }
 
 type TaskAttempt struct {
@@ -124,6 +125,7 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	Traceparent     string
 }
 
 type TaskLog struct {
@@ -235,4 +237,5 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	Traceparent     string
 }

@@ -84,7 +84,7 @@ var places = []place{
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
 	// The server's main starts the example workflow in `dev --demo`.
 	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},

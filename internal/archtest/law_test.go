@@ -49,6 +49,7 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	{name: "fql", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "lookup", floor: world},

@@ -67,6 +67,7 @@ var places = []place{
 	{name: "worker", floor: deeds, also: []string{"engine"}},
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "search", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "token", floor: deeds},
 

@@ -92,6 +92,9 @@ var places = []place{
 	{name: "client/flow", floor: tower, also: []string{"client"}},
 	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
+	// It starts a durable database and servers, and talks to them over the wire.
+	{name: "bench", floor: tower, also: []string{"pgserver"}},
+	{name: "cmd/flovyn-bench", floor: tower, also: []string{"bench"}},
 
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
@@ -110,7 +113,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "client", "client/flow"}
+var wire = []string{"gen/*", "rpc", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -130,7 +133,7 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "github.com/jackc/pgx", by: []string{"postgres", "postgres/internal/pgq", "pgserver", "pgtest"},
+		of: "github.com/jackc/pgx", by: []string{"postgres", "postgres/internal/pgq", "pgserver", "pgtest", "bench"},
 		reason: "rows and SQL errors do not leave the storage packages",
 	},
 	{
@@ -154,7 +157,7 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
-		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server"},
+		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{

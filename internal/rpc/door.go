@@ -1,5 +1,7 @@
-// Package rpc is the door of the worker protocol: Connect handlers, reached as
-// gRPC, gRPC-Web and Connect, in binary and in JSON.
+// Package rpc is the door of the worker protocol, flovyn.v1, and of the
+// management API, flovyn.api.v1: Connect handlers, reached as gRPC, gRPC-Web and
+// Connect, in binary and in JSON. The handlers of the management API are in the
+// files that begin with api_.
 //
 // # What happens to a call
 //
@@ -18,7 +20,9 @@
 // A request that names an organization must name the caller's: the policies
 // forbid any other, and the handler compares once more. A request that names
 // none is about the caller's own organization; what it identifies is looked up
-// there, so that something foreign is answered exactly as something absent.
+// there, so that something foreign is answered exactly as something absent. The
+// management API names organizations by their slugs; one that is not the caller's
+// is answered as that of no organization.
 //
 // # Failures
 //
@@ -55,6 +59,9 @@ type Config struct {
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// OrganizationBySlug is Organization by its slug, asked about those that
+	// callers name while authentication is off.
+	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -82,11 +89,13 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
+	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
+	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
 		stopping: cfg.Stopping, log: cfg.Log,
 	}
+	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
 	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})

@@ -48,7 +48,7 @@ func serve(ctx context.Context, t *testing.T, procedure string, stream connect.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := connect.NewServer(observe(slog.New(slog.DiscardHandler)), recoverPanics, guard(authz.OrgScope{}, validator))
+	server := connect.NewServer(observe(slog.New(slog.DiscardHandler)), recoverPanics, guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs)))
 	server.Register(connect.Method{Spec: connect.Spec{Procedure: procedure}, Handler: handler})
 	return server.Call(ctx, procedure, nil, stream)
 }

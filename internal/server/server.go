@@ -249,7 +249,8 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 		return err
 	}
 	s.rpc, err = rpc.New(rpc.Config{
-		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections, Organization: s.store.Organization,
+		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
+		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
 	})
 	if err != nil {

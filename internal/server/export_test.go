@@ -14,9 +14,6 @@ var (
 // ProbeReady is the handler of the readiness path.
 func (s *Server) ProbeReady() http.HandlerFunc { return s.probeReady }
 
-// Waiting is how many polls wait for work.
-func (s *Server) Waiting() int { return s.engine.Waiting() }
-
 // SampleQueues measures the queues now.
 func (s *Server) SampleQueues(ctx context.Context) error {
 	sampling := s.queuesSampled()
@@ -27,3 +24,6 @@ func (s *Server) SampleQueues(ctx context.Context) error {
 
 // CountDeleted counts something as retention does.
 func (s *Server) CountDeleted(what string, n int) { s.metrics.Deleted(what, n) }
+
+// Waiting is how many polls wait for work.
+func (s *Server) Waiting() int { return s.engine.Waiting() }

@@ -37,9 +37,9 @@ const (
 	flushInterval   = 30 * time.Second
 	keysInterval    = 5 * time.Minute
 	monthsInterval  = 6 * time.Hour
-	auditInterval   = time.Hour
 	// sampleInterval is how old a published depth of a queue may be.
 	sampleInterval = 15 * time.Second
+	auditInterval  = time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64

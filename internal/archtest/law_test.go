@@ -79,6 +79,8 @@ var places = []place{
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
 	{name: "rest", floor: doors},
+	{name: "openapi", floor: doors, also: []string{"rest"}},
+	{name: "openapi/openapitest", floor: doors},
 	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
@@ -118,7 +120,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -174,11 +176,15 @@ var monopolies = []monopoly{
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
+		of: "github.com/swaggest/swgui", by: []string{"openapi"},
+		reason: "one page shows the API",
+	},
+	{
 		of: "github.com/pelletier/go-toml", by: []string{"config"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -68,6 +68,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "token", floor: deeds},
 

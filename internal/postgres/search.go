@@ -27,10 +27,8 @@ const (
 	searchConnections = 4
 	// MaxTotal is how far matches are counted.
 	MaxTotal = 10_000
-	// online is how old a written sign of life of a worker may be that counts as
-	// online: a minute of silence, and the half a minute that signs wait to be
-	// written.
-	online = 90 * time.Second
+	// online is how recent the last sign of life of a worker is that counts as online.
+	online = time.Minute
 	// stateQueryCanceled is what a statement ends with whose time is over.
 	stateQueryCanceled = "57014"
 )

@@ -36,8 +36,6 @@ CREATE INDEX workflow_execution_metadata ON workflow_execution USING gin (metada
 CREATE INDEX task_execution_metadata ON task_execution USING gin (metadata_terms(org_id, metadata))
     WHERE metadata IS NOT NULL;
 
--- Which workers can execute a kind.
-CREATE INDEX worker_capability_kind ON worker_capability (org_id, class, kind, worker_id);
 ALTER TABLE definition ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid();
 
 CREATE TABLE saved_query (
@@ -74,7 +72,7 @@ CREATE TABLE metadata_field (
 -- +goose Down
 DROP TABLE metadata_field, saved_query;
 ALTER TABLE definition DROP COLUMN id;
-DROP INDEX worker_capability_kind, task_execution_metadata, workflow_execution_metadata, task_execution_of_workflows,
+DROP INDEX task_execution_metadata, workflow_execution_metadata, task_execution_of_workflows,
     task_execution_standalone_ended, task_execution_standalone_open, task_execution_standalone_kind,
     workflow_execution_ended_list, workflow_execution_open_list, workflow_execution_kind;
 DROP FUNCTION metadata_terms(uuid, jsonb), metadata_term(uuid, text, text);

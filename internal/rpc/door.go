@@ -46,6 +46,8 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metadata"
+	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -55,6 +57,8 @@ type Config struct {
 	Engine     *engine.Engine
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
+	Search     *search.Searcher
+	Metadata   *metadata.Fields
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -77,6 +81,8 @@ type door struct {
 	engine   *engine.Engine
 	tasks    *task.Tasks
 	workers  *worker.Registry
+	search   *search.Searcher
+	metadata *metadata.Fields
 	orgs     *knownOrgs
 	stopping <-chan struct{}
 	log      *slog.Logger
@@ -93,6 +99,7 @@ func New(cfg Config) (*connect.Server, error) {
 	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		search: cfg.Search, metadata: cfg.Metadata,
 		stopping: cfg.Stopping, log: cfg.Log,
 	}
 	registerAPI(server, d)

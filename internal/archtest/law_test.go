@@ -50,6 +50,7 @@ var places = []place{
 
 	{name: "history", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "lookup", floor: world},

@@ -69,6 +69,10 @@ bench-parts: ## measure the engine and the policies alone; starts a durable data
 	@tools/prepare-tests.sh
 	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
 
+bench-lists: ## measure lists among a million executions (minutes)
+	@tools/prepare-tests.sh
+	go test -run '^$$' -bench Lists -benchtime 10x -timeout 30m ./internal/search
+
 ci: build test lint verify ## everything that must pass before a change is merged
 
 tools: $(BIN)/buf $(BIN)/sqlc $(BIN)/golangci-lint protoc-plugins ## build the pinned tools into .tmp/bin (minutes, once)

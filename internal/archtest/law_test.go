@@ -50,6 +50,7 @@ var places = []place{
 
 	{name: "history", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -71,6 +72,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},

@@ -36,9 +36,9 @@ const (
 	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
 	// shortest is as often as anything is looked through.
-	shortest = 250 * time.Millisecond
-	keysInterval    = 5 * time.Minute
-	monthsInterval  = 6 * time.Hour
+	shortest       = 250 * time.Millisecond
+	keysInterval   = 5 * time.Minute
+	monthsInterval = 6 * time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64

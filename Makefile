@@ -12,7 +12,7 @@ BUF_VERSION := 1.75.0
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published bench ci tools clean
+.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published bench bench-compare bench-parts ci tools clean
 
 help: ## print this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,7 +76,19 @@ verify: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## check generat
 published: $(BIN)/buf third_party/proto ## declare the protos as they are now published: later ones must be compatible
 	buf build proto --exclude-source-info -o proto/published.binpb
 
-bench: ## measure the engine and the policies; starts a durable database of its own
+bench: build ## measure the whole product, a quarter of an hour; BENCH="--only workflows,cost" for parts
+	@tools/prepare-tests.sh
+	go build -trimpath -o bin/ ./cmd/flovyn-bench
+	bin/flovyn-bench --json bin/bench.json $(BENCH)
+
+bench-compare: build ## compare with an older revision in alternation: make bench-compare BASE=v0.1.0
+	@tools/prepare-tests.sh
+	go build -trimpath -o bin/ ./cmd/flovyn-bench
+	rm -rf .tmp/base && mkdir -p .tmp/base && git archive $(BASE) | tar -x -C .tmp/base
+	cd .tmp/base && go build -trimpath -o ../../bin/flovyn-server-base ./cmd/flovyn-server
+	bin/flovyn-bench --base bin/flovyn-server-base --repeats 5 $(BENCH)
+
+bench-parts: ## measure the engine and the policies alone; starts a durable database of its own
 	@tools/prepare-tests.sh
 	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
 
@@ -91,13 +103,16 @@ clean: ## remove what was built, the tools too
 # versions of the server's dependencies or of another tool's.
 
 .PHONY: protoc-plugins
-protoc-plugins: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-connect-go
+protoc-plugins: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-connect-go $(BIN)/protoc-gen-comments
 
 $(BIN)/protoc-gen-go: tools/protoc/go.mod
 	go -C tools/protoc build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 
 $(BIN)/protoc-gen-connect-go: tools/protoc/go.mod
 	go -C tools/protoc build -o $@ connectrpc.com/connect/v2/cmd/protoc-gen-connect-go
+
+$(BIN)/protoc-gen-comments: tools/protoc/go.mod tools/protoc/protoc-gen-comments/main.go
+	go -C tools/protoc build -o $@ ./protoc-gen-comments
 
 # Without cgo sqlc parses with a wasm build of PostgreSQL's parser: slower by a
 # second, and no C compiler is needed.

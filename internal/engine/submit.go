@@ -161,7 +161,9 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	}
 	switch {
 	case out.End != "":
-		return e.endWithChildren(tx, w, state, ending{status: out.End, output: out.Output, errorText: out.Error})
+		return e.endWithChildren(tx, w, state, ending{
+			status: out.End, output: out.Output, errorText: out.Error, takesChildren: out.End == flovyn.WorkflowCancelled,
+		})
 	case status == history.Running:
 		w.News = w.News || out.News // for the submission that will suspend it
 		return nil
@@ -211,7 +213,7 @@ func (e *Engine) createTasks(tx *postgres.Tx, w *flovyn.WorkflowExecution, out *
 		t := &flovyn.TaskExecution{
 			ID: c.ID, Org: w.Org, Workflow: w.ID, Kind: c.Kind, Queue: c.Queue, Status: flovyn.TaskPending,
 			MaxRetries: c.MaxRetries, Timeout: c.Timeout, HistoryMonth: w.HistoryMonth, ScheduledSeq: c.Seq,
-			IdempotencyKey: c.Key, CreatedAt: tx.Now(),
+			IdempotencyKey: c.Key, CreatedAt: tx.Now(), Traceparent: w.Traceparent,
 		}
 		tx.InsertTask(t, nil)
 		if out.End != "" {

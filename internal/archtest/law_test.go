@@ -49,6 +49,8 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	// A model of the engine to compare it with; it knows nobody, not even history.
+	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
 	{name: "cron", floor: rules},
 

@@ -234,7 +234,8 @@ type WorkerToken struct {
 	// Prefix begins every token. Default "fwt_".
 	Prefix string `toml:"prefix"`
 	// Secret keys the digests under which tokens are stored. Give it by the
-	// variable WORKER_TOKEN_SECRET. Required where the authenticator is in a chain.
+	// variable WORKER_TOKEN_SECRET. Without it every worker token is refused, and a
+	// server does not start that has other settings of this table.
 	Secret Secret `toml:"secret"`
 	// PreviousSecret is the one before, while tokens that were stored under it are
 	// still good. Give it by the variable WORKER_TOKEN_SECRET_PREVIOUS. Optional.

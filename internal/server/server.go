@@ -225,7 +225,7 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, Sampled: s.queuesSampled(),
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, Sampled: s.queuesSampled(), Retention: s.retention(),
 	})
 	s.loops = loop.NewGroup("background", background.Parts()...)
 }

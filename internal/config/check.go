@@ -45,6 +45,8 @@ func (c *Config) Check() error {
 	k.orgs()
 	k.engine()
 	k.retention()
+	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
+	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
 	k.identities()
 	k.staticKeys()

@@ -19,7 +19,9 @@ type ending struct {
 	status    flovyn.WorkflowStatus
 	output    []byte
 	errorText string
-	// reason and requestedBy are passed on to the children of a cancelled one.
+	// takesChildren has the open children cancelled, for that reason and in the
+	// name of that caller.
+	takesChildren       bool
 	reason, requestedBy string
 }
 
@@ -43,6 +45,13 @@ func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *histor
 	parent, err := tx.Execution(w.Org, w.Parent)
 	if err != nil {
 		return ignoreAbsent(err)
+	}
+	if state.Retried && !parent.Status.Terminal() {
+		// The parent may have learned of the earlier failure and gone on.
+		of, err := tx.State(parent)
+		if err != nil || !of.Open(w.ID) {
+			return err
+		}
 	}
 	if how.status == flovyn.WorkflowCompleted {
 		return e.Tell(tx, parent, history.ChildDone(w, how.output))
@@ -112,15 +121,16 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 		}
 	}
 	return e.endWithChildren(tx, w, state, ending{
-		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason), reason: reason, requestedBy: requestedBy,
+		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason),
+		takesChildren: true, reason: reason, requestedBy: requestedBy,
 	})
 }
 
 // endWithChildren ends an execution, and its open children with it when it is
-// cancelled. One that ended otherwise leaves its children running.
+// cancelled or terminated. One that ended by itself leaves its children running.
 func (e *Engine) endWithChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
 	var children []flovyn.ExecutionID
-	if how.status == flovyn.WorkflowCancelled {
+	if how.takesChildren {
 		children = state.OpenChildren()
 		if err := tx.PreloadHistories(children); err != nil {
 			return err

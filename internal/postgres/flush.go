@@ -138,6 +138,7 @@ func (o *writes) updateTasks(w *work) statement {
 		p.OrgIds = append(p.OrgIds, t.Org.UUID())
 		p.Statuses = append(p.Statuses, string(t.Status))
 		p.ExecutionCounts = append(p.ExecutionCounts, t.Attempt)
+		p.MaxRetries = append(p.MaxRetries, t.MaxRetries)
 		p.WorkerIds = append(p.WorkerIds, t.WorkerID)
 		p.ClaimedAts = append(p.ClaimedAts, t.ClaimedAt)
 		p.HeartbeatAts = append(p.HeartbeatAts, t.HeartbeatAt)

@@ -1,12 +1,16 @@
-// Package rpc is the door of the worker protocol: Connect handlers, reached as
-// gRPC, gRPC-Web and Connect, in binary and in JSON.
+// Package rpc is the door of the worker protocol, flovyn.v1, and of the
+// management API, flovyn.api.v1: Connect handlers, reached as gRPC, gRPC-Web and
+// Connect, in binary and in JSON. The handlers of the management API are in the
+// files that begin with api_.
 //
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
 //	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
-//	guard            each message received is validated and authorized
+//	guard            each message received is validated and authorized; what is
+//	                 refused or changed is noted for the audit
+//	lifetime         a stream ends before its credential does
 //	handler          reads identifiers, calls one deed, converts the answer
 //
 // The interceptors surround the whole call, so unary calls and streams of every
@@ -18,7 +22,9 @@
 // A request that names an organization must name the caller's: the policies
 // forbid any other, and the handler compares once more. A request that names
 // none is about the caller's own organization; what it identifies is looked up
-// there, so that something foreign is answered exactly as something absent.
+// there, so that something foreign is answered exactly as something absent. The
+// management API names organizations by their slugs; one that is not the caller's
+// is answered as that of no organization.
 //
 // # Failures
 //
@@ -32,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -39,11 +46,14 @@ import (
 	"connectrpc.com/grpcreflect/v2"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -57,6 +67,19 @@ type Config struct {
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// OrganizationBySlug is Organization by its slug, asked about those that
+	// callers name while authentication is off.
+	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
+	// Orgs creates organizations.
+	Orgs *org.Resolver
+	// Tokens are the worker tokens of this server; nil where it accepts none.
+	Tokens *token.Tokens
+	// Audit takes note of refusals and changes; nil takes none.
+	Audit *audit.Trail
+	// StreamMaxAge is how long a stream may be open.
+	StreamMaxAge time.Duration
+	// Version is the server's, for whoever asks.
+	Version string
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -75,6 +98,10 @@ type door struct {
 	tasks    *task.Tasks
 	workers  *worker.Registry
 	orgs     *knownOrgs
+	founding *org.Resolver
+	tokens   *token.Tokens
+	audit    *audit.Trail
+	version  string
 	stopping <-chan struct{}
 	metrics  *metrics.Metrics
 	tracer   *trace.Tracer
@@ -92,11 +119,15 @@ func New(cfg Config) (*connect.Server, error) {
 		cfg.Metrics = metrics.New("")
 	}
 	tracer := cfg.Engine.Tracer()
-	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics, guard(cfg.Authorizer, validator))
+	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
+	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics,
+		guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
+	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
 	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})

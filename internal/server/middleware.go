@@ -112,10 +112,12 @@ func (s *Server) crossOrigin(next http.Handler) http.Handler {
 	}
 	return cors.New(cors.Options{
 		AllowedOrigins: s.cfg.Server.CORSOrigins,
-		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodPut, http.MethodPatch, http.MethodDelete),
-		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(), []string{"Authorization", "Last-Event-ID", trace.ParentHeader, requestIDHeader}),
-		ExposedHeaders: append(connectcors.ExposedHeaders(), requestIDHeader),
-		MaxAge:         7200,
+		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete),
+		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(),
+			[]string{"Authorization", "Last-Event-ID", "If-None-Match", trace.ParentHeader, requestIDHeader}),
+		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
+			[]string{"Allow", "ETag", "Location", "Retry-After", "WWW-Authenticate", requestIDHeader}),
+		MaxAge: 7200,
 	}).Handler(next)
 }
 

@@ -17,13 +17,13 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
     unnest(@ended_ats::timestamptz[]) AS ended_at, unnest(@traceparents::text[]) AS traceparent) AS u;
 
 -- name: TasksUpdate :exec
-UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, worker_id = u.worker_id,
+UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
     ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status,
-    unnest(@execution_counts::integer[]) AS execution_count, unnest(@worker_ids::text[]) AS worker_id,
-    unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@heartbeat_ats::timestamptz[]) AS heartbeat_at,
+    unnest(@execution_counts::integer[]) AS execution_count, unnest(@max_retries::integer[]) AS max_retries,
+    unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@heartbeat_ats::timestamptz[]) AS heartbeat_at,
     unnest(@errors::text[]) AS error, unnest(@started_ats::timestamptz[]) AS started_at,
     unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id;
@@ -89,7 +89,8 @@ SELECT u.task_id, u.attempt, u.org_id, u.status, u.error, u.worker_id, nullif(u.
 FROM (SELECT unnest(@task_ids::uuid[]) AS task_id, unnest(@attempts::integer[]) AS attempt,
     unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status, unnest(@errors::text[]) AS error,
     unnest(@worker_ids::text[]) AS worker_id, unnest(@started_ats::timestamptz[]) AS started_at,
-    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
+    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
+ON CONFLICT (task_id, attempt) DO NOTHING; -- an attempt may be noted before its task ends otherwise and is retried
 
 -- name: TaskAttemptsList :many
 SELECT * FROM task_attempt WHERE task_id = @task_id AND org_id = @org_id ORDER BY attempt;

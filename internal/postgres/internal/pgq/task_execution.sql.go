@@ -19,6 +19,7 @@ FROM (SELECT unnest($1::uuid[]) AS task_id, unnest($2::integer[]) AS attempt,
     unnest($3::uuid[]) AS org_id, unnest($4::text[]) AS status, unnest($5::text[]) AS error,
     unnest($6::text[]) AS worker_id, unnest($7::timestamptz[]) AS started_at,
     unnest($8::timestamptz[]) AS ended_at) AS u
+ON CONFLICT (task_id, attempt) DO NOTHING
 `
 
 type TaskAttemptsInsertParams struct {
@@ -47,9 +48,11 @@ func (q *Queries) TaskAttemptsInsert(ctx context.Context, db DBTX, arg *TaskAtte
 }
 
 const taskAttemptsList = `-- name: TaskAttemptsList :many
+
 SELECT task_id, attempt, org_id, status, error, worker_id, started_at, ended_at FROM task_attempt WHERE task_id = $1 AND org_id = $2 ORDER BY attempt
 `
 
+// an attempt may be noted before its task ends otherwise and is retried
 func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUID, orgID uuid.UUID) ([]*TaskAttempt, error) {
 	rows, err := db.Query(ctx, taskAttemptsList, taskID, orgID)
 	if err != nil {
@@ -530,15 +533,15 @@ func (q *Queries) TasksStale(ctx context.Context, db DBTX, age time.Duration, af
 }
 
 const tasksUpdate = `-- name: TasksUpdate :exec
-UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, worker_id = u.worker_id,
+UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
     ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS status,
-    unnest($4::integer[]) AS execution_count, unnest($5::text[]) AS worker_id,
-    unnest($6::timestamptz[]) AS claimed_at, unnest($7::timestamptz[]) AS heartbeat_at,
-    unnest($8::text[]) AS error, unnest($9::timestamptz[]) AS started_at,
-    unnest($10::timestamptz[]) AS ended_at) AS u
+    unnest($4::integer[]) AS execution_count, unnest($5::integer[]) AS max_retries,
+    unnest($6::text[]) AS worker_id, unnest($7::timestamptz[]) AS claimed_at, unnest($8::timestamptz[]) AS heartbeat_at,
+    unnest($9::text[]) AS error, unnest($10::timestamptz[]) AS started_at,
+    unnest($11::timestamptz[]) AS ended_at) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id
 `
 
@@ -547,6 +550,7 @@ type TasksUpdateParams struct {
 	OrgIds          []uuid.UUID
 	Statuses        []string
 	ExecutionCounts []int32
+	MaxRetries      []int32
 	WorkerIds       []string
 	ClaimedAts      []time.Time
 	HeartbeatAts    []time.Time
@@ -561,6 +565,7 @@ func (q *Queries) TasksUpdate(ctx context.Context, db DBTX, arg *TasksUpdatePara
 		arg.OrgIds,
 		arg.Statuses,
 		arg.ExecutionCounts,
+		arg.MaxRetries,
 		arg.WorkerIds,
 		arg.ClaimedAts,
 		arg.HeartbeatAts,

@@ -89,6 +89,7 @@ var places = []place{
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "doctor", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},

@@ -1,7 +1,8 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
 // case a hint was lost, signs of life are written, expired idempotency keys and
-// old audit records go, and next month's history partition is made in time.
+// old audit records go, next month's history partition is made in time, and what
+// has been kept for long enough is deleted.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -64,6 +65,8 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
+	// Retention says how long what has ended is kept; nil is for ever.
+	Retention *Retention
 	// AuditRetention is after which time audit records are deleted; zero keeps them.
 	AuditRetention time.Duration
 	// Sampled has the depth of queues measured; nil measures nothing.
@@ -83,7 +86,9 @@ type Sampling struct {
 type Upkeep struct {
 	cfg    Config
 	timers *loop.Loop
-	parts  []loop.Part
+	// retainer is nil where everything is kept.
+	retainer *retainer
+	parts    []loop.Part
 }
 
 // New makes the loops; they are started as parts of a group.
@@ -110,6 +115,10 @@ func New(cfg Config) *Upkeep {
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
 		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
+	}
+	if cfg.Retention != nil && !cfg.Retention.off() {
+		u.retainer = newRetainer(cfg.Store, cfg.Retention)
+		u.parts = append(u.parts, u.retainer.loop(cfg))
 	}
 	if cfg.Sampled != nil {
 		u.parts = append(u.parts, loop.New("queue depth", sampleInterval, sampleInterval/5, u.SampleQueues, cfg.Logger))

@@ -22,7 +22,7 @@ type Management struct {
 	Organizations apiv1connect.OrganizationServiceClient
 	Identity      apiv1connect.IdentityServiceClient
 	Tokens        apiv1connect.WorkerTokenServiceClient
-	Fields        apiv1connect.MetadataFieldServiceClient
+	Metadata      apiv1connect.MetadataFieldServiceClient
 	Queries       apiv1connect.SavedQueryServiceClient
 	Language      apiv1connect.QueryLanguageServiceClient
 	Audit         apiv1connect.AuditServiceClient
@@ -40,7 +40,7 @@ func (c *Client) Management() *Management {
 		Organizations: apiv1connect.NewOrganizationServiceClient(c.rpc),
 		Identity:      apiv1connect.NewIdentityServiceClient(c.rpc),
 		Tokens:        apiv1connect.NewWorkerTokenServiceClient(c.rpc),
-		Fields:        apiv1connect.NewMetadataFieldServiceClient(c.rpc),
+		Metadata:      apiv1connect.NewMetadataFieldServiceClient(c.rpc),
 		Queries:       apiv1connect.NewSavedQueryServiceClient(c.rpc),
 		Language:      apiv1connect.NewQueryLanguageServiceClient(c.rpc),
 		Audit:         apiv1connect.NewAuditServiceClient(c.rpc),

@@ -198,3 +198,12 @@ func ReadClaims(token string) (Claims, error) {
 	}
 	return Claims{Email: claims.Email, Expires: time.Unix(int64(claims.Exp), 0).UTC(), Org: claims.Org.Slug}, nil
 }
+
+// SignOut ends a session.
+func (a *App) SignOut(ctx context.Context, session string) error {
+	var answer json.RawMessage
+	if err := a.call(ctx, http.MethodPost, "/sign-out", session, map[string]string{}, &answer); err != nil {
+		return a.explain(err, "ending the session")
+	}
+	return nil
+}

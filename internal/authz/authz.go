@@ -51,7 +51,7 @@ type ResourceType string
 const (
 	// Org is an organization: its settings, keys and membership.
 	Org ResourceType = "Org"
-	// Workflow is a kind of workflow, a definition.
+	// Workflow is a kind of workflow or task, a definition.
 	Workflow ResourceType = "Workflow"
 	// WorkflowExecution is a run of a workflow, with its promises and signals.
 	WorkflowExecution ResourceType = "WorkflowExecution"
@@ -66,6 +66,8 @@ const (
 	Schedule ResourceType = "Schedule"
 	// MetadataFieldDefinition describes a field of executions' metadata.
 	MetadataFieldDefinition ResourceType = "MetadataFieldDefinition"
+	// SavedQuery is a query kept under a name.
+	SavedQuery ResourceType = "SavedQuery"
 )
 
 // The ids of resources that have none of their own.

@@ -1,10 +1,12 @@
-// Package rpc is the door of the worker protocol: Connect handlers, reached as
-// gRPC, gRPC-Web and Connect, in binary and in JSON.
+// Package rpc is the door of the worker protocol, flovyn.v1, and of the
+// management API, flovyn.api.v1: Connect handlers, reached as gRPC, gRPC-Web and
+// Connect, in binary and in JSON. The handlers of the management API are in the
+// files that begin with api_.
 //
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
-//	observe          one log record; a failure becomes a code of the wire
+//	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
 //	guard            each message received is validated and authorized
 //	handler          reads identifiers, calls one deed, converts the answer
@@ -18,7 +20,9 @@
 // A request that names an organization must name the caller's: the policies
 // forbid any other, and the handler compares once more. A request that names
 // none is about the caller's own organization; what it identifies is looked up
-// there, so that something foreign is answered exactly as something absent.
+// there, so that something foreign is answered exactly as something absent. The
+// management API names organizations by their slugs; one that is not the caller's
+// is answered as that of no organization.
 //
 // # Failures
 //
@@ -42,7 +46,9 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -55,6 +61,9 @@ type Config struct {
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// OrganizationBySlug is Organization by its slug, asked about those that
+	// callers name while authentication is off.
+	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -62,7 +71,9 @@ type Config struct {
 	// Stopping is closed when the server begins to stop. Streams that would
 	// otherwise stay open end then.
 	Stopping <-chan struct{}
-	Log      *slog.Logger
+	// Metrics counts calls. Default: nobody reads them.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // door is what the handlers share.
@@ -72,6 +83,8 @@ type door struct {
 	workers  *worker.Registry
 	orgs     *knownOrgs
 	stopping <-chan struct{}
+	metrics  *metrics.Metrics
+	tracer   *trace.Tracer
 	log      *slog.Logger
 }
 
@@ -82,11 +95,17 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
-	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
-		stopping: cfg.Stopping, log: cfg.Log,
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
 	}
+	tracer := cfg.Engine.Tracer()
+	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
+	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics, guard(cfg.Authorizer, validator, orgs))
+	d := door{
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
+	}
+	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
 	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})

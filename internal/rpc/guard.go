@@ -21,16 +21,19 @@ import (
 // shape pass the same check: on each message received, before the handler sees
 // it. A call in which the handler answers without having received anything is
 // decided at that moment, and at the latest when it returns.
-func guard(authorizer authz.Authorizer, validator protovalidate.Validator) connect.ServerInterceptor {
+func guard(authorizer authz.Authorizer, validator protovalidate.Validator, orgs *knownOrgs) connect.ServerInterceptor {
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 			rule, ok := authz.Lookup(spec.Procedure)
 			if !ok {
 				return fault.New(fault.Denied, "Access denied: %s is not open to anybody", spec.Procedure)
 			}
-			g := &guarded{ServerStream: stream, ctx: ctx, rule: rule, authorizer: authorizer, validator: validator}
+			g := &guarded{ServerStream: stream, ctx: ctx, rule: rule, authorizer: authorizer, validator: validator, orgs: orgs}
 			if !rule.Public {
 				if g.caller, ok = caller.From(ctx); !ok {
+					return fault.New(fault.Unauthenticated, "Authentication required")
+				}
+				if rule.Authenticated && !recognized(g.caller) {
 					return fault.New(fault.Unauthenticated, "Authentication required")
 				}
 			}
@@ -43,6 +46,18 @@ func guard(authorizer authz.Authorizer, validator protovalidate.Validator) conne
 	}
 }
 
+// recognized tells callers who showed a credential, and those who need none
+// because authentication is off, from those at a path that authentication leaves
+// alone.
+func recognized(c caller.Caller) bool {
+	switch c.Kind {
+	case caller.User, caller.Worker, caller.Service:
+		return true
+	default:
+		return c.Trusted
+	}
+}
+
 // guarded is a stream that checks what it receives.
 type guarded struct {
 	connect.ServerStream
@@ -51,6 +66,7 @@ type guarded struct {
 	caller     caller.Caller
 	authorizer authz.Authorizer
 	validator  protovalidate.Validator
+	orgs       *knownOrgs
 	// decided is set once a message, or their absence, was authorized.
 	decided bool
 	refused error
@@ -108,14 +124,28 @@ func (g *guarded) check(message proto.Message) error {
 	if err := g.validator.Validate(message); err != nil {
 		return invalid(err)
 	}
-	org := g.caller.Org
-	if field := m.Descriptor().Fields().ByName("org_id"); field != nil && !g.rule.Public {
-		var err error
-		if org, err = parseOrg(m.Get(field).String()); err != nil {
-			return err
-		}
+	org, err := g.orgOf(m)
+	if err != nil {
+		return err
 	}
 	return g.authorize(m, org)
+}
+
+// orgOf returns the organization that a message is about: workers name it by
+// its id, the management API by its slug, and other messages are about the
+// caller's own.
+func (g *guarded) orgOf(m protoreflect.Message) (flovyn.OrgID, error) {
+	fields := m.Descriptor().Fields()
+	if g.rule.Public {
+		return g.caller.Org, nil
+	}
+	if field := fields.ByName("org_id"); field != nil {
+		return parseOrg(m.Get(field).String())
+	}
+	if field := fields.ByName("org"); field != nil {
+		return g.orgs.slugged(g.ctx, g.caller, m.Get(field).String())
+	}
+	return g.caller.Org, nil
 }
 
 func (g *guarded) authorize(m protoreflect.Message, org flovyn.OrgID) error {
@@ -123,6 +153,9 @@ func (g *guarded) authorize(m protoreflect.Message, org flovyn.OrgID) error {
 		return nil
 	}
 	for _, check := range g.rule.Checks {
+		if check.Action == authz.Create && check.Type == authz.Org {
+			org = flovyn.OrgID{} // it belongs to none yet
+		}
 		err := g.authorizer.Authorize(g.ctx, authz.Request{
 			Caller: g.caller, Action: check.Action,
 			Resource: authz.Resource{Type: check.Type, ID: resourceID(check, m), Org: org},
@@ -134,13 +167,18 @@ func (g *guarded) authorize(m protoreflect.Message, org flovyn.OrgID) error {
 	return nil
 }
 
-// idFields says where messages name a resource of each type.
-var idFields = map[authz.ResourceType]protoreflect.Name{
-	authz.Workflow:           "workflow_kind",
-	authz.WorkflowExecution:  "workflow_execution_id",
-	authz.TaskExecution:      "task_execution_id",
-	authz.AgentExecution:     "agent_execution_id",
-	authz.WorkerRegistration: "worker_id",
+// idFields says where messages name a resource of each type: the worker
+// protocol by its type, the management API mostly as "id".
+var idFields = map[authz.ResourceType][]protoreflect.Name{
+	authz.Org:                     {"org"},
+	authz.Workflow:                {"workflow_kind", "kind"},
+	authz.WorkflowExecution:       {"workflow_execution_id", "id"},
+	authz.TaskExecution:           {"task_execution_id", "id"},
+	authz.AgentExecution:          {"agent_execution_id"},
+	authz.WorkerRegistration:      {"worker_id", "id"},
+	authz.Schedule:                {"id"},
+	authz.MetadataFieldDefinition: {"id"},
+	authz.SavedQuery:              {"id"},
 }
 
 // resourceID returns what a message names as the thing acted upon.
@@ -148,12 +186,14 @@ func resourceID(check authz.Check, m protoreflect.Message) string {
 	switch {
 	case check.Action == authz.Create:
 		return authz.NewID
-	case check.Action == authz.Poll || m == nil:
+	case check.Action == authz.Poll || check.Action == authz.List || m == nil:
 		return authz.AnyID
 	}
-	if field := m.Descriptor().Fields().ByName(idFields[check.Type]); field != nil {
-		if id := m.Get(field).String(); id != "" {
-			return id
+	for _, name := range idFields[check.Type] {
+		if field := m.Descriptor().Fields().ByName(name); field != nil {
+			if id := m.Get(field).String(); id != "" {
+				return id
+			}
 		}
 	}
 	return authz.AnyID
@@ -165,10 +205,11 @@ func invalid(err error) error {
 	if !errors.As(err, &violations) || len(violations.Violations) == 0 {
 		return err // the rules themselves are at fault
 	}
-	field := protovalidate.FieldPathString(violations.Violations[0].Proto.GetField())
 	reasons := make([]string, len(violations.Violations))
+	places := make([]fault.Detail, len(violations.Violations))
 	for i, v := range violations.Violations {
-		reasons[i] = protovalidate.FieldPathString(v.Proto.GetField()) + ": " + v.Proto.GetMessage()
+		places[i] = fault.Detail{Path: protovalidate.FieldPathString(v.Proto.GetField()), Message: v.Proto.GetMessage()}
+		reasons[i] = places[i].Path + ": " + places[i].Message
 	}
-	return &fault.Error{Kind: fault.Invalid, Field: field, Message: strings.Join(reasons, "; ")}
+	return fault.InvalidInput(strings.Join(reasons, "; "), places)
 }

@@ -27,6 +27,7 @@ type Definition struct {
 	Metadata         []byte
 	FirstSeenAt      time.Time
 	LastRegisteredAt time.Time
+	ID               uuid.UUID
 }
 
 type IdempotencyKey struct {
@@ -35,6 +36,19 @@ type IdempotencyKey struct {
 	Key       string
 	TargetID  uuid.UUID
 	ExpiresAt time.Time
+}
+
+type MetadataField struct {
+	ID            uuid.UUID
+	OrgID         uuid.UUID
+	Key           string
+	DisplayName   string
+	Description   *string
+	FieldType     string
+	AllowedValues []string
+	Class         string
+	Kind          string
+	DisplayOrder  int32
 }
 
 type Organization struct {
@@ -67,12 +81,28 @@ type Promise struct {
 }
 
 type Ready struct {
-	Class string
-	ID    uuid.UUID
-	OrgID uuid.UUID
-	Queue string
-	Kind  string
-	Score time.Time
+	Class    string
+	ID       uuid.UUID
+	OrgID    uuid.UUID
+	Queue    string
+	Kind     string
+	Score    time.Time
+	ListedAt time.Time
+}
+
+type SavedQuery struct {
+	ID          uuid.UUID
+	OrgID       uuid.UUID
+	Name        string
+	Description *string
+	Entity      string
+	Query       string
+	IsShared    bool
+	CreatedBy   string
+	UseCount    int64
+	LastUsedAt  *time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 type TaskAttempt struct {
@@ -109,6 +139,7 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	Traceparent     string
 }
 
 type TaskLog struct {
@@ -220,4 +251,5 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	Traceparent     string
 }

@@ -101,7 +101,7 @@ var places = []place{
 	{name: "cli/profile", floor: tower, also: []string{"client"}},
 	{name: "cli/login", floor: tower, also: []string{"client"}},
 	{name: "cli/output", floor: tower},
-	{name: "cli/timeline", floor: tower, also: []string{"cli/output"}},
+	{name: "cli/timeline", floor: tower, also: []string{"client", "cli/output"}},
 	{name: "cli/dashboard", floor: tower, also: []string{"client", "cli/output", "cli/timeline"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
 	// It starts a durable database and servers, and talks to them over the wire.

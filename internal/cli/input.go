@@ -23,10 +23,17 @@ const maxInput = 64 << 20
 type jsonFlags struct {
 	name        string
 	value, file string
+	json        []byte
 }
 
-func (f *jsonFlags) declare(cmd *cobra.Command, name, what string) {
+// declare declares the flags, and has the value read before the server is asked
+// for anything.
+func (f *jsonFlags) declare(i *invocation, cmd *cobra.Command, name, what string) {
 	f.name = name
+	cmd.PreRunE = ran(func(*cobra.Command, []string) (err error) {
+		f.json, err = f.read(i)
+		return err
+	})
 	cmd.Flags().StringVar(&f.value, name, "", what+", as JSON; - reads standard input")
 	cmd.Flags().StringVar(&f.file, name+"-file", "", "file with "+what+", as JSON; - is standard input")
 	cmd.MarkFlagsMutuallyExclusive(name, name+"-file")

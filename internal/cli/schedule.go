@@ -33,7 +33,7 @@ type scheduleFlags struct {
 	missed, overlap                           string
 }
 
-func (f *scheduleFlags) declare(cmd *cobra.Command) {
+func (f *scheduleFlags) declare(i *invocation, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.description, "description", "", "what it is for")
 	flags.StringVar(&f.cron, "cron", "", "when: five fields of cron, or six with leading seconds")
@@ -45,7 +45,7 @@ func (f *scheduleFlags) declare(cmd *cobra.Command) {
 	flags.StringVar(&f.queue, "queue", "", "queue of the workers (default: default)")
 	flags.Int32Var(&f.retries, "max-retries", 3, "of a task: how often it is tried again")
 	metadataFlag(flags, &f.metadata)
-	f.input.declare(cmd, "input", "the input")
+	f.input.declare(i, cmd, "input", "the input")
 	flags.BoolVar(&f.disabled, "paused", false, "do not start anything before it is resumed")
 	flags.StringVar(&f.missed, "missed", "", "what becomes of missed runs: skip or execute_once (default: skip)")
 	flags.StringVar(&f.overlap, "overlap", "", "when the run before still goes on: skip, allow or cancel_previous (default: skip)")
@@ -53,7 +53,7 @@ func (f *scheduleFlags) declare(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("workflow", "task")
 }
 
-func (f *scheduleFlags) kind(i *invocation, cmd *cobra.Command) (*apiv1.ScheduleType, error) {
+func (f *scheduleFlags) kind(cmd *cobra.Command) (*apiv1.ScheduleType, error) {
 	flags := cmd.Flags()
 	kind := &apiv1.ScheduleType{Type: "recurring", Cron: optional(flags, "cron", f.cron), Timezone: optional(flags, "timezone", f.timezone)}
 	if f.runAt != "" {
@@ -81,20 +81,16 @@ func exactMoment(flag, text string) (*timestamppb.Timestamp, error) {
 	return timestamppb.New(t), nil
 }
 
-func (f *scheduleFlags) target(i *invocation, cmd *cobra.Command) (*apiv1.ScheduleTarget, error) {
+func (f *scheduleFlags) target(cmd *cobra.Command) *apiv1.ScheduleTarget {
 	flags := cmd.Flags()
-	input, err := f.input.read(i)
-	if err != nil {
-		return nil, err
-	}
 	target := &apiv1.ScheduleTarget{
-		Type: "workflow", WorkflowKind: optional(flags, "workflow", f.workflow), Queue: optional(flags, "queue", f.queue), Input: input, Metadata: f.metadata,
+		Type: "workflow", WorkflowKind: optional(flags, "workflow", f.workflow), Queue: optional(flags, "queue", f.queue), Input: f.input.json, Metadata: f.metadata,
 	}
 	if f.task != "" {
 		target.Type, target.WorkflowKind, target.TaskKind = "task", nil, &f.task
 		target.MaxRetries = optional(flags, "max-retries", f.retries)
 	}
-	return target, nil
+	return target
 }
 
 func (i *invocation) scheduleCreate() *cobra.Command {
@@ -104,17 +100,13 @@ func (i *invocation) scheduleCreate() *cobra.Command {
 		Example: "  flovyn schedule create nightly --cron '0 3 * * *' --timezone Europe/Berlin --workflow report\n" +
 			"  flovyn schedule create launch --at 2026-01-31T12:00:00Z --task announce --input '{}'",
 		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) error {
-			kind, err := f.kind(i, cmd)
-			if err != nil {
-				return err
-			}
-			target, err := f.target(i, cmd)
+			kind, err := f.kind(cmd)
 			if err != nil {
 				return err
 			}
 			enabled, flags := !f.disabled, cmd.Flags()
 			answer, err := s.Schedules.CreateSchedule(ctx, &apiv1.CreateScheduleRequest{
-				Org: s.Org, Name: args[0], Description: optional(flags, "description", f.description), ScheduleType: kind, Target: target,
+				Org: s.Org, Name: args[0], Description: optional(flags, "description", f.description), ScheduleType: kind, Target: f.target(cmd),
 				Enabled: &enabled, MissedRunPolicy: optional(flags, "missed", f.missed), OverlapPolicy: optional(flags, "overlap", f.overlap),
 			})
 			if err != nil {
@@ -123,7 +115,7 @@ func (i *invocation) scheduleCreate() *cobra.Command {
 			return showSchedule(s, answer, answer.GetSchedule())
 		}),
 	}
-	f.declare(cmd)
+	f.declare(i, cmd)
 	cmd.MarkFlagsOneRequired("cron", "at")
 	cmd.MarkFlagsOneRequired("workflow", "task")
 	return cmd
@@ -141,7 +133,7 @@ func (i *invocation) scheduleUpdate() *cobra.Command {
 				MissedRunPolicy: optional(flags, "missed", f.missed), OverlapPolicy: optional(flags, "overlap", f.overlap),
 				Enabled: optional(flags, "paused", !f.disabled),
 			}
-			if err := f.changed(ctx, i, s, cmd, request); err != nil {
+			if err := f.changed(ctx, s, cmd, request); err != nil {
 				return err
 			}
 			answer, err := s.Schedules.UpdateSchedule(ctx, request)
@@ -151,7 +143,7 @@ func (i *invocation) scheduleUpdate() *cobra.Command {
 			return showSchedule(s, answer, answer.GetSchedule())
 		}),
 	}
-	f.declare(cmd)
+	f.declare(i, cmd)
 	cmd.Flags().StringVar(&name, "name", "", "another name")
 	return cmd
 }
@@ -159,7 +151,7 @@ func (i *invocation) scheduleUpdate() *cobra.Command {
 // changed puts the parts of the schedule that the flags change into the request.
 // The server replaces when and what as wholes, so what the flags do not name is
 // taken from the schedule as it is.
-func (f *scheduleFlags) changed(ctx context.Context, i *invocation, s *server, cmd *cobra.Command, request *apiv1.UpdateScheduleRequest) error {
+func (f *scheduleFlags) changed(ctx context.Context, s *server, cmd *cobra.Command, request *apiv1.UpdateScheduleRequest) error {
 	flags := cmd.Flags()
 	given := func(names ...string) bool {
 		for _, name := range names {
@@ -180,7 +172,7 @@ func (f *scheduleFlags) changed(ctx context.Context, i *invocation, s *server, c
 	}
 	now := answer.GetSchedule()
 	if when {
-		kind, err := f.kind(i, cmd)
+		kind, err := f.kind(cmd)
 		if err != nil {
 			return err
 		}
@@ -197,10 +189,7 @@ func (f *scheduleFlags) changed(ctx context.Context, i *invocation, s *server, c
 		request.ScheduleType = kind
 	}
 	if what {
-		target, err := f.target(i, cmd)
-		if err != nil {
-			return err
-		}
+		target := f.target(cmd)
 		merged, _ := proto.Clone(now.GetTarget()).(*apiv1.ScheduleTarget)
 		if given("workflow", "task") {
 			merged.Type, merged.WorkflowKind, merged.TaskKind = target.GetType(), target.WorkflowKind, target.TaskKind

@@ -87,16 +87,12 @@ func (i *invocation) taskCreate() *cobra.Command {
 		Use: "create KIND", Aliases: []string{"trigger", "start"}, Short: "Create a task", Args: exact("KIND"),
 		Example:           `  flovyn task create resize --input '{"image": "a.png"}' --max-retries 5`,
 		ValidArgsFunction: i.completeKinds(taskDefinitions),
-		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) (err error) {
+		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) error {
 			flags := cmd.Flags()
 			request.Org, request.Kind, request.Queue = s.Org, args[0], optional(flags, "queue", queue)
 			request.IdempotencyKey, request.IdempotencyKeyTtl = optional(flags, "idempotency-key", key), optional(flags, "ttl", ttl)
 			request.MaxRetries, request.TimeoutSeconds = optional(flags, "max-retries", retries), optional(flags, "timeout-seconds", timeout)
-			if request.Input == nil {
-				if request.Input, err = input.read(i); err != nil {
-					return err
-				}
-			}
+			request.Input = input.json
 			answer, err := s.Tasks.CreateTaskExecution(ctx, request)
 			if err != nil {
 				return err
@@ -112,7 +108,7 @@ func (i *invocation) taskCreate() *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	input.declare(cmd, "input", "the task's input")
+	input.declare(i, cmd, "input", "the task's input")
 	flags.StringVar(&queue, "queue", "", "queue of the workers (default: default)")
 	flags.Int32Var(&retries, "max-retries", 3, "how often it is tried again after a failure: 0 to 10")
 	flags.Int32Var(&timeout, "timeout-seconds", 0, "fail when it has not completed by then (default: never)")

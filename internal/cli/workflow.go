@@ -264,12 +264,8 @@ func (i *invocation) workflowQuery() *cobra.Command {
 		Long: "Query answers from the execution's state: the value under the query's name, or the\n" +
 			"whole state as one object for the name \"state\".",
 		RunE: i.command(func(ctx context.Context, s *server, _ *cobra.Command, args []string) error {
-			value, err := params.read(i)
-			if err != nil {
-				return err
-			}
 			answer, err := s.Executions.QueryWorkflowExecution(ctx, &apiv1.QueryWorkflowExecutionRequest{
-				Org: s.Org, Id: args[0], QueryName: args[1], Params: value,
+				Org: s.Org, Id: args[0], QueryName: args[1], Params: params.json,
 			})
 			if err != nil {
 				return err
@@ -280,7 +276,7 @@ func (i *invocation) workflowQuery() *cobra.Command {
 			return s.Message(answer, nil, func() {})
 		}),
 	}
-	params.declare(cmd, "params", "the query's parameters")
+	params.declare(i, cmd, "params", "the query's parameters")
 	return cmd
 }
 
@@ -320,9 +316,7 @@ func (i *invocation) workflowSignalWithStart() *cobra.Command {
 			if request.SignalValue, err = i.argJSON("VALUE", args, 3); err != nil {
 				return err
 			}
-			if request.WorkflowInput, err = input.read(i); err != nil {
-				return err
-			}
+			request.WorkflowInput = input.json
 			answer, err := s.Executions.SignalWithStartWorkflowExecution(ctx, request)
 			if err != nil {
 				return err
@@ -337,7 +331,7 @@ func (i *invocation) workflowSignalWithStart() *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	input.declare(cmd, "input", "the workflow's input")
+	input.declare(i, cmd, "input", "the workflow's input")
 	flags.StringVar(&queue, "queue", "", "queue of the workers (default: default)")
 	flags.StringVar(&version, "version", "", "version of the workflow")
 	flags.Int32Var(&request.PrioritySeconds, "priority-seconds", 0, "dispatch as if it had been created so many seconds before")

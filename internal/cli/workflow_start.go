@@ -28,16 +28,12 @@ func (i *invocation) workflowStart(use, short string, aliases ...string) *cobra.
 		Example: "  flovyn workflow start order --input '{\"id\": \"1001\"}'\n" +
 			"  jq -n '{id: \"1001\"}' | flovyn workflow start order --input - --wait --timeout 5m",
 		ValidArgsFunction: i.completeKinds(workflowDefinitions),
-		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) (err error) {
+		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) error {
 			flags := cmd.Flags()
 			request.Org, request.Kind = s.Org, args[0]
 			request.Queue, request.Version = optional(flags, "queue", queue), optional(flags, "version", version)
 			request.IdempotencyKey, request.IdempotencyKeyTtl = optional(flags, "idempotency-key", key), optional(flags, "ttl", ttl)
-			if request.Input == nil {
-				if request.Input, err = input.read(i); err != nil {
-					return err
-				}
-			}
+			request.Input = input.json
 			answer, err := s.Executions.StartWorkflowExecution(ctx, request)
 			if err != nil {
 				return err
@@ -61,7 +57,7 @@ func (i *invocation) workflowStart(use, short string, aliases ...string) *cobra.
 		}),
 	}
 	flags := cmd.Flags()
-	input.declare(cmd, "input", "the workflow's input")
+	input.declare(i, cmd, "input", "the workflow's input")
 	flags.StringVar(&queue, "queue", "", "queue of the workers (default: default)")
 	flags.StringVar(&version, "version", "", "version of the workflow")
 	flags.Int32Var(&request.PrioritySeconds, "priority-seconds", 0, "dispatch as if it had been created so many seconds before")

@@ -19,15 +19,6 @@ import (
 	"github.com/flovyn/flovyn-server/internal/cli/output"
 )
 
-// Parts are what the server knows of an execution.
-type Parts struct {
-	Execution *apiv1.WorkflowExecution
-	Events    []*apiv1.WorkflowEvent
-	Tasks     []*apiv1.TaskExecution
-	Children  []*apiv1.WorkflowChild
-	Promises  []*apiv1.Promise
-}
-
 // A Span is one bar.
 type Span struct {
 	Label, Status string
@@ -42,7 +33,7 @@ type Span struct {
 
 // Spans returns the bars: the execution, and its parts in the order in which they
 // began.
-func Spans(p Parts) []Span {
+func Spans(p *Parts) []Span {
 	w := p.Execution
 	root := Span{
 		Label: w.GetKind(), Status: w.GetStatus(), Sort: "workflow", Began: moment(w.GetCreatedAt()), Ran: moment(w.GetStartedAt()),
@@ -66,7 +57,7 @@ func Spans(p Parts) []Span {
 			Label: q.GetName(), Status: q.GetStatus(), Sort: "promise", Began: moment(q.GetCreatedAt()), Ended: moment(q.GetSettledAt()),
 		})
 	}
-	parts = append(parts, timers(p.Events)...)
+	parts = append(parts, timers(p.History.GetEvents())...)
 	slices.SortStableFunc(parts, func(a, b Span) int { return a.Began.Compare(b.Began) })
 	return append([]Span{root}, number(parts)...)
 }

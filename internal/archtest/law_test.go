@@ -72,6 +72,7 @@ var places = []place{
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
 	{name: "org", floor: deeds},
+	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
 
 	{name: "authn", floor: doors},

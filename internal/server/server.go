@@ -18,6 +18,7 @@
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
 //	what the engine still does on its own time ends, and what authenticators do
+//	audit records that are not written yet are
 //	the store closes, and the last traces are sent
 //
 // Requests come before loops, because a request in flight may set a timer or
@@ -35,6 +36,7 @@ import (
 
 	connect "connectrpc.com/connect/v2"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
@@ -79,15 +81,18 @@ type Server struct {
 	tasks   *task.Tasks
 	workers *worker.Registry
 	orgs    *org.Resolver
-	tokens  *token.Tokens  // nil where worker_token is in no chain
+	tokens  *token.Tokens // nil where worker_token is in no chain
+	audit   *audit.Trail
 	known   authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
 	loops    *loop.Group
-	rpc      *connect.Server
-	handler  http.Handler // everything that is served, behind the doors
-	doors    []*door
+	// background are the parts of loops, as long as it is being assembled.
+	background []loop.Part
+	rpc        *connect.Server
+	handler    http.Handler // everything that is served, behind the doors
+	doors      []*door
 
 	// stopping is closed when the server begins to stop.
 	stopping  chan struct{}
@@ -143,7 +148,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
 	s.assembleDeeds()
-	if err := s.assembleDoors(ctx); err != nil {
+	if err := errors.Join(s.assembleAudit(), s.assembleDoors(ctx)); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
 		s.closeIdentity()
@@ -226,9 +231,19 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, Sampled: s.queuesSampled(),
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
 	})
-	s.loops = loop.NewGroup("background", background.Parts()...)
+	s.background = background.Parts()
+}
+
+// assembleAudit makes what takes note of refusals and changes, and with it the
+// last of what runs in the background.
+func (s *Server) assembleAudit() (err error) {
+	if s.audit, err = audit.New(audit.Config{Store: s.store, Log: s.log}); err != nil {
+		return err
+	}
+	s.loops = loop.NewGroup("background", append(s.background, s.audit.Parts()...)...)
+	return nil
 }
 
 // receiveHint looks at what another server did.
@@ -261,6 +276,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
+		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
 		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
@@ -325,6 +341,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.bus.Stop()
 		s.engine.Close()
 		s.closeIdentity()
+		s.stopErr = errors.Join(s.stopErr, s.audit.Close(ctx))
 		s.store.Close()
 		s.stopErr = errors.Join(s.stopErr, s.closeTracer(ctx))
 		s.log.InfoContext(ctx, "stopped")

@@ -10,6 +10,21 @@ import (
 	"github.com/google/uuid"
 )
 
+type AuditRecord struct {
+	ID            uuid.UUID
+	At            time.Time
+	OrgID         *uuid.UUID
+	Principal     string
+	Procedure     string
+	Action        string
+	ResourceType  string
+	ResourceID    string
+	Outcome       string
+	Reason        string
+	RequestID     string
+	RemoteAddress string
+}
+
 type Definition struct {
 	OrgID            uuid.UUID
 	Class            string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -196,11 +197,17 @@ func (i *invocation) explainTransport(err error) (text, hint string) {
 		return fmt.Sprintf("no machine has the name %s", dns.Name), i.whichServer(settings.ServerSource)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nothing listens at %s", server), i.whichServer(settings.ServerSource)
-	case connect.CodeOf(err) == connect.CodeUnavailable:
+	case broken(err):
 		return fmt.Sprintf("%s cannot be reached: %s", server, innermost(err)), i.whichServer(settings.ServerSource)
 	default:
 		return "", ""
 	}
+}
+
+// broken reports whether the connection failed, and not what was asked.
+func broken(err error) bool {
+	_, call := errors.AsType[*url.Error](err)
+	return call || connect.CodeOf(err) == connect.CodeUnavailable
 }
 
 func (i *invocation) whichServer(source string) string {

@@ -290,6 +290,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	}
 	mux.Handle("/api/", api)
 	s.mountProbes(mux)
+	s.mountResourceMetadata(mux)
 	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux

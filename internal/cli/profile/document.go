@@ -84,7 +84,7 @@ var (
 // spaced.
 func isHeader(line, name string) bool {
 	line, _, _ = strings.Cut(line, "#")
-	return strings.NewReplacer(" ", "", "\t", "", "\r", "", `"`, "", "'", "").Replace(line) == header(name)
+	return strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "", `"`, "", "'", "").Replace(line) == header(name)
 }
 
 // set gives the keys of a profile these values, takes away those of known that

@@ -296,6 +296,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	mux.Handle("/api/", api)
 	openapi.Mount(mux, api.Operations(), s.version)
 	s.mountProbes(mux)
+	s.mountResourceMetadata(mux)
 	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux

@@ -53,6 +53,7 @@ var places = []place{
 	{name: "telemetry", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
+	{name: "schema", floor: world},
 	{name: "wake", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.

@@ -47,12 +47,15 @@ type SubmitRequest struct {
 	Input    []byte
 	// Queue defaults to flovyn.DefaultQueue.
 	Queue string
-	// MaxRetries of zero stands for flovyn.DefaultMaxRetries.
+	// MaxRetries of zero stands for flovyn.DefaultMaxRetries, unless NoRetries.
 	MaxRetries     int32
+	NoRetries      bool
 	Timeout        time.Duration
 	Metadata       map[string]string
 	IdempotencyKey string
 	KeyTTL         time.Duration
+	// SameKind refuses, as Exists, a key that stands for a task of another kind.
+	SameKind bool
 
 	metadata []byte
 }
@@ -79,7 +82,7 @@ func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
 	if req.Timeout < 0 || req.Timeout > flovyn.MaxDelay {
 		return fault.InvalidField("timeout_ms", "out of range")
 	}
-	if req.MaxRetries == 0 {
+	if req.MaxRetries == 0 && !req.NoRetries {
 		req.MaxRetries = flovyn.DefaultMaxRetries
 	}
 	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)
@@ -116,7 +119,7 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 			}
 			if known {
 				result.ID, result.KeyNew = flovyn.TaskID(id), false
-				return nil
+				return t.checkKind(tx, &req, result.ID)
 			}
 			tx.SetKey(key, flovyn.KeyTarget{ID: fresh.UUID(), ExpiresAt: tx.Now().Add(req.KeyTTL)})
 		}
@@ -127,6 +130,18 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 		return SubmitResult{}, err
 	}
 	return result, nil
+}
+
+// checkKind refuses a key that stands for a task of another kind, if so asked.
+func (t *Tasks) checkKind(tx *postgres.Tx, req *SubmitRequest, id flovyn.TaskID) error {
+	if !req.SameKind {
+		return nil
+	}
+	task, err := tx.Task(req.Org, id)
+	if err == nil && task.Kind != req.Kind {
+		err = fault.New(fault.Exists, "the idempotency key stands for a task of kind %q", task.Kind)
+	}
+	return err
 }
 
 func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {

@@ -26,3 +26,26 @@ WITH RECURSIVE q AS (
         ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
 )
 SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue FROM q;
+
+-- The queues of an organization that have a backlog of one class, as ReadyQueues
+-- finds them. Depths are counted up to a bound; the first in line stands for the
+-- one that waits longest.
+-- name: ReadyDepths :many
+WITH RECURSIVE q AS (
+    (SELECT r.queue FROM ready r WHERE r.class = @class AND r.org_id = @org_id ORDER BY r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.queue FROM q, LATERAL (
+        SELECT r.queue FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue > q.queue
+        ORDER BY r.queue LIMIT 1) AS n
+)
+SELECT q.queue::text AS queue, (
+    SELECT count(*) FROM (
+        SELECT r.id FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue LIMIT @deepest) AS few
+)::bigint AS depth, (
+    SELECT coalesce(w.updated_at, t.created_at, now()) FROM (
+        SELECT r.id FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue
+        ORDER BY r.score, r.id LIMIT 1) AS head
+    LEFT JOIN workflow_execution w ON w.id = head.id
+    LEFT JOIN task_execution t ON t.id = head.id
+)::timestamptz AS oldest_at
+FROM q LIMIT @max;

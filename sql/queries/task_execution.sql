@@ -36,6 +36,10 @@ WHERE t.workflow_id = ANY (@workflow_ids::uuid[]) AND t.status = 'PENDING';
 -- name: TaskGet :one
 SELECT * FROM task_execution WHERE id = @id AND org_id = @org_id;
 
+-- name: TasksOfWorkflow :many
+SELECT * FROM task_execution WHERE workflow_id = @workflow_id AND (org_id = @org_id) IS TRUE
+ORDER BY scheduled_seq, id LIMIT @max;
+
 -- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
     SELECT r.class, r.id FROM ready r
@@ -95,6 +99,14 @@ SELECT * FROM task_attempt WHERE task_id = @task_id AND org_id = @org_id ORDER B
 -- name: TaskLogInsert :execrows
 INSERT INTO task_log (task_id, org_id, level, message)
 SELECT t.id, t.org_id, @level::text, @message::text FROM task_execution t WHERE t.id = @task_id AND t.org_id = @org_id;
+
+-- name: TaskLogsPage :many
+SELECT id, level, message, logged_at FROM task_log
+WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text)
+ORDER BY id LIMIT @max OFFSET @skip;
+
+-- name: TaskLogsCount :one
+SELECT count(*) FROM task_log WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text);
 
 -- name: TaskLogsList :many
 SELECT level, message, logged_at FROM task_log WHERE task_id = @task_id AND org_id = @org_id ORDER BY id LIMIT @max;

@@ -34,6 +34,10 @@ WHERE w.id = u.id AND (w.org_id = u.org_id) IS TRUE;
 -- name: ExecutionGet :one
 SELECT * FROM workflow_execution WHERE id = @id AND (org_id = @org_id) IS TRUE;
 
+-- name: ExecutionChildren :many
+SELECT id, child_name, kind, status, created_at, ended_at FROM workflow_execution
+WHERE parent_id = @parent_id AND (org_id = @org_id) IS TRUE ORDER BY created_at, id LIMIT @max;
+
 -- Claims the first runnable executions of a queue for the named workers. They are
 -- locked by id, as steps lock them, so that neither deadlocks with the other.
 -- name: ExecutionsClaim :many

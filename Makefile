@@ -12,7 +12,7 @@ BUF_VERSION := 1.75.0
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-race lint fmt generate verify published bench ci tools clean
+.PHONY: help build dev demo test test-race lint fmt generate verify published bench bench-compare bench-parts ci tools clean
 
 help: ## print this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,19 @@ verify: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## check generat
 published: $(BIN)/buf third_party/proto ## declare the protos as they are now published: later ones must be compatible
 	buf build proto --exclude-source-info -o proto/published.binpb
 
-bench: ## measure the engine and the policies; starts a durable database of its own
+bench: build ## measure the whole product, a quarter of an hour; BENCH="--only workflows,cost" for parts
+	@tools/prepare-tests.sh
+	go build -trimpath -o bin/ ./cmd/flovyn-bench
+	bin/flovyn-bench --json bin/bench.json $(BENCH)
+
+bench-compare: build ## compare with an older revision in alternation: make bench-compare BASE=v0.1.0
+	@tools/prepare-tests.sh
+	go build -trimpath -o bin/ ./cmd/flovyn-bench
+	rm -rf .tmp/base && mkdir -p .tmp/base && git archive $(BASE) | tar -x -C .tmp/base
+	cd .tmp/base && go build -trimpath -o ../../bin/flovyn-server-base ./cmd/flovyn-server
+	bin/flovyn-bench --base bin/flovyn-server-base --repeats 5 $(BENCH)
+
+bench-parts: ## measure the engine and the policies alone; starts a durable database of its own
 	@tools/prepare-tests.sh
 	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
 

@@ -51,6 +51,9 @@ var places = []place{
 	{name: "history", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "trace", floor: world},
+	{name: "trace/tracetest", floor: world},
+	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "schema", floor: world},
@@ -73,7 +76,8 @@ var places = []place{
 	{name: "authn", floor: doors},
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
-	{name: "rpc", floor: doors, also: []string{"authn", "authz"}},
+	{name: "rest", floor: doors},
+	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
@@ -91,6 +95,9 @@ var places = []place{
 	{name: "client/flow", floor: tower, also: []string{"client"}},
 	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
+	// It starts a durable database and servers, and talks to them over the wire.
+	{name: "bench", floor: tower, also: []string{"pgserver"}},
+	{name: "cmd/flovyn-bench", floor: tower, also: []string{"bench"}},
 
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
@@ -109,7 +116,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "client", "client/flow"}
+var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -125,11 +132,11 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		of: "google.golang.org/grpc", by: append([]string{"server", "trace/tracetest"}, wire...),
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "github.com/jackc/pgx", by: []string{"postgres", "postgres/internal/pgq", "pgserver", "pgtest"},
+		of: "github.com/jackc/pgx", by: []string{"postgres", "postgres/internal/pgq", "pgserver", "pgtest", "bench"},
 		reason: "rows and SQL errors do not leave the storage packages",
 	},
 	{
@@ -153,7 +160,15 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
-		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server"},
+		of: "github.com/prometheus", by: []string{"metrics"},
+		reason: "one package decides what is measured and how many series there are",
+	},
+	{
+		of: "go.opentelemetry.io", by: []string{"trace", "trace/tracetest", "telemetry"},
+		reason: "one package makes spans; logs name the one they belong to",
+	},
+	{
+		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
@@ -161,7 +176,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

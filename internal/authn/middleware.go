@@ -14,6 +14,22 @@ import (
 // fault.Unavailable, and the WWW-Authenticate header is already set.
 type Refuse func(w http.ResponseWriter, r *http.Request, err error)
 
+// Passage is what became of a request at a door.
+type Passage string
+
+// What can become of one.
+const (
+	// PassedKnown had a credential that was accepted.
+	PassedKnown Passage = "accepted"
+	// PassedOpen needed none.
+	PassedOpen Passage = "open"
+	// TurnedAway had none, or one that is no good.
+	TurnedAway Passage = "refused"
+	// NotDecided could not be judged, because whoever knows its credential did not
+	// answer.
+	NotDecided Passage = "unavailable"
+)
+
 // Middleware is the authentication of one door.
 type Middleware struct {
 	// Chain finds out who calls.
@@ -23,6 +39,8 @@ type Middleware struct {
 	Excludes *Excludes
 	// Refuse answers a refused request; nil answers in JSON.
 	Refuse Refuse
+	// Observe is told what became of each request; nil counts nothing.
+	Observe func(*http.Request, Passage)
 	// Log receives why requests were refused.
 	Log *slog.Logger
 }
@@ -36,6 +54,9 @@ func (m Middleware) Wrap(next http.Handler) http.Handler {
 	if m.Excludes == nil {
 		m.Excludes, _ = NewExcludes() // without patterns there is nothing to be wrong
 	}
+	if m.Observe == nil {
+		m.Observe = func(*http.Request, Passage) {}
+	}
 	if m.Refuse == nil {
 		m.Refuse = refuseJSON
 	}
@@ -44,6 +65,11 @@ func (m Middleware) Wrap(next http.Handler) http.Handler {
 		if err != nil {
 			m.refuse(w, r, err)
 			return
+		}
+		if who.Kind == caller.Anonymous {
+			m.Observe(r, PassedOpen)
+		} else {
+			m.Observe(r, PassedKnown)
 		}
 		next.ServeHTTP(w, r.WithContext(caller.With(r.Context(), who)))
 	})
@@ -59,10 +85,11 @@ func (m Middleware) identify(r *http.Request) (caller.Caller, error) {
 }
 
 func (m Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	level := slog.LevelInfo
+	level, passage := slog.LevelInfo, TurnedAway
 	if fault.Is(err, fault.Unavailable) {
-		level = slog.LevelWarn
+		level, passage = slog.LevelWarn, NotDecided
 	}
+	m.Observe(r, passage)
 	m.Log.Log(r.Context(), level, "request refused", slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("kind", fault.KindOf(err).String()), slog.Any("error", err))
 	if fault.Is(err, fault.Unauthenticated) {

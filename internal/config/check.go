@@ -142,6 +142,9 @@ func (c *checker) collaborators() {
 	if c.NATS.Enabled && c.NATS.URL == "" {
 		c.fail("nats.url", "required")
 	}
+	if c.OTel.Enabled && c.OTel.Endpoint == "" {
+		c.fail("otel.otlp_endpoint", "required")
+	}
 	c.httpURL("otel.otlp_endpoint", c.OTel.Endpoint)
 }
 

@@ -81,16 +81,16 @@ func (e *Engine) cancelCounting(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Exe
 		}
 	}
 	children, err := e.endCounting(tx, w, state, ending{
-		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(how.reason), reason: how.reason, requestedBy: how.requestedBy,
-	}, how.cascade)
+		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(how.reason),
+		takesChildren: how.cascade, reason: how.reason, requestedBy: how.requestedBy,
+	})
 	return children + 1, err
 }
 
-// endCounting ends an execution, its open children with it if so told, and
-// returns how many of those it cancelled.
-func (e *Engine) endCounting(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending, cascade bool) (int, error) {
+// endCounting is endWithChildren, and returns how many descendants it cancelled.
+func (e *Engine) endCounting(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) (int, error) {
 	var children []flovyn.ExecutionID
-	if cascade {
+	if how.takesChildren {
 		children = state.OpenChildren()
 		if err := tx.PreloadHistories(children); err != nil {
 			return 0, err

@@ -6,7 +6,7 @@
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
-//	observe          one log record; a failure becomes a code of the wire
+//	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
 //	guard            each message received is validated and authorized
 //	handler          reads identifiers, calls one deed, converts the answer
@@ -46,7 +46,9 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -69,7 +71,9 @@ type Config struct {
 	// Stopping is closed when the server begins to stop. Streams that would
 	// otherwise stay open end then.
 	Stopping <-chan struct{}
-	Log      *slog.Logger
+	// Metrics counts calls. Default: nobody reads them.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // door is what the handlers share.
@@ -79,6 +83,8 @@ type door struct {
 	workers  *worker.Registry
 	orgs     *knownOrgs
 	stopping <-chan struct{}
+	metrics  *metrics.Metrics
+	tracer   *trace.Tracer
 	log      *slog.Logger
 }
 
@@ -89,11 +95,15 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
+	}
+	tracer := cfg.Engine.Tracer()
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
+	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics, guard(cfg.Authorizer, validator, orgs))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
-		stopping: cfg.Stopping, log: cfg.Log,
+		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})

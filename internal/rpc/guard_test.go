@@ -17,6 +17,8 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // script is a stream with one request.
@@ -48,7 +50,8 @@ func serve(ctx context.Context, t *testing.T, procedure string, stream connect.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := connect.NewServer(observe(slog.New(slog.DiscardHandler)), recoverPanics, guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs)))
+	server := connect.NewServer(observe(slog.New(slog.DiscardHandler), metrics.New(""), trace.Off()), recoverPanics,
+		guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs)))
 	server.Register(connect.Method{Spec: connect.Spec{Procedure: procedure}, Handler: handler})
 	return server.Call(ctx, procedure, nil, stream)
 }

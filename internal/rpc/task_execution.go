@@ -81,6 +81,7 @@ func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskReque
 		h.tasks.Return(context.WithoutCancel(ctx), *assignment)
 		return nil, err
 	}
+	h.assigned(assignment)
 	return &flovynv1.PollTaskResponse{Task: taskOut(assignment)}, nil
 }
 

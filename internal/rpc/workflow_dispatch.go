@@ -14,6 +14,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -47,7 +48,8 @@ func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRe
 		h.engine.Return(context.WithoutCancel(ctx), *activation)
 		return nil, err
 	}
-	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation)}, nil
+	h.activated(activation)
+	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation), Traceparent: activation.Execution.Traceparent}, nil
 }
 
 // SubscribeToNotifications keeps the stream open until the client or the server
@@ -216,7 +218,7 @@ func (h workflowDispatch) SignalWorkflow(ctx context.Context, req *flovynv1.Sign
 	return &flovynv1.SignalWorkflowResponse{SignalEventSequence: int64(seq)}, nil
 }
 
-// GetEvents returns an execution's whole history.
+// GetEvents returns an execution's whole history, as workers are to see it.
 func (h workflowDispatch) GetEvents(ctx context.Context, req *flovynv1.GetEventsRequest) (*flovynv1.GetEventsResponse, error) {
 	org, id, err := h.execution(ctx, req.GetWorkflowExecutionId())
 	if err != nil {
@@ -226,7 +228,7 @@ func (h workflowDispatch) GetEvents(ctx context.Context, req *flovynv1.GetEvents
 	if err != nil {
 		return nil, err
 	}
-	return &flovynv1.GetEventsResponse{Events: eventsOut(events)}, nil
+	return &flovynv1.GetEventsResponse{Events: eventsOut(history.ForWorkers(events))}, nil
 }
 
 // SubmitWorkflowCommands takes what a worker decided in an activation.

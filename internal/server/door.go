@@ -134,7 +134,8 @@ func (s *Server) openDoors(all protections) []*door {
 
 // protect puts the authentication of a door before everything.
 func (s *Server) protect(name string, p *protection, refuse authn.Refuse) http.Handler {
-	authenticated := authn.Middleware{Chain: p.chain, Excludes: p.excludes, Refuse: refuse, Log: s.log}.Wrap(s.handler)
+	authenticated := authn.Middleware{Chain: p.chain, Excludes: p.excludes, Refuse: refuse, Log: s.log,
+		Observe: s.countPassages(name)}.Wrap(s.handler)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		authenticated.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), doorKey{}, name)))
 	})

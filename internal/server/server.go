@@ -18,7 +18,7 @@
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
 //	what the engine still does on its own time ends, and what authenticators do
-//	the store closes
+//	the store closes, and the last traces are sent
 //
 // Requests come before loops, because a request in flight may set a timer or
 // wake a poller; the store is last, because everything else needs it.
@@ -40,11 +40,14 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
+	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/upkeep"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -69,6 +72,8 @@ type Server struct {
 	hosts   []string
 	log     *slog.Logger
 
+	metrics *metrics.Metrics
+	tracer  *trace.Tracer
 	store   *postgres.Store
 	engine  *engine.Engine
 	tasks   *task.Tasks
@@ -131,8 +136,11 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	for _, notice := range cfg.Notices() {
 		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
 	}
-	if err := s.openStore(ctx); err != nil {
+	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
 	s.assembleDeeds()
 	if err := s.assembleDoors(ctx); err != nil {
@@ -140,7 +148,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		s.engine.Close()
 		s.closeIdentity()
 		s.store.Close()
-		return nil, err
+		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
 	return s, nil
 }
@@ -154,6 +162,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Config{
 		URL: url, MaxConnections: int32(s.cfg.Database.MaxConnections), Logger: s.log,
+		Committed: s.metrics.Committed,
 	})
 	if err != nil {
 		return err
@@ -198,6 +207,7 @@ func (s *Server) assembleDeeds() {
 	var background *upkeep.Upkeep // needs the engine, which tells it of timers
 	s.engine = engine.New(engine.Config{
 		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
 	})
@@ -216,7 +226,7 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout,
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, Sampled: s.queuesSampled(),
 	})
 	s.loops = loop.NewGroup("background", background.Parts()...)
 }
@@ -251,14 +261,20 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
+		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	rpc.Mount(mux, s.rpc, s.cfg.Server.MaxMessageBytes)
+	api, err := rest.New(s.rpc, rest.Config{MaxBytes: s.cfg.Server.MaxMessageBytes})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/api/", api)
 	s.mountProbes(mux)
+	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux
 	s.doors = s.openDoors(protections)
@@ -310,6 +326,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.engine.Close()
 		s.closeIdentity()
 		s.store.Close()
+		s.stopErr = errors.Join(s.stopErr, s.closeTracer(ctx))
 		s.log.InfoContext(ctx, "stopped")
 	})
 	return s.stopErr

@@ -37,6 +37,8 @@ const (
 	flushInterval   = 30 * time.Second
 	keysInterval    = 5 * time.Minute
 	monthsInterval  = 6 * time.Hour
+	// sampleInterval is how old a published depth of a queue may be.
+	sampleInterval = 15 * time.Second
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64
@@ -59,7 +61,17 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
-	Logger      *slog.Logger
+	// Sampled has the depth of queues measured; nil measures nothing.
+	Sampled *Sampling
+	Logger  *slog.Logger
+}
+
+// Sampling says how queues are measured and who is told.
+type Sampling struct {
+	// Queues bounds how many are measured, Most how far each is counted.
+	Queues, Most int
+	// Take is given each sample.
+	Take func([]postgres.BacklogSample, error)
 }
 
 // Upkeep is all loops.
@@ -90,6 +102,9 @@ func New(cfg Config) *Upkeep {
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
+	}
+	if cfg.Sampled != nil {
+		u.parts = append(u.parts, loop.New("queue depth", sampleInterval, sampleInterval/5, u.SampleQueues, cfg.Logger))
 	}
 	return u
 }
@@ -200,6 +215,13 @@ func (u *Upkeep) WakeBacklog(ctx context.Context) error {
 	for _, b := range backlogs {
 		u.cfg.Engine.Wake(b.Class, wake.Key{Org: b.Org, Queue: b.Queue})
 	}
+	return err
+}
+
+// SampleQueues measures how much work waits in the queues.
+func (u *Upkeep) SampleQueues(ctx context.Context) error {
+	samples, err := u.cfg.Store.SampleBacklogs(ctx, u.cfg.Sampled.Queues, u.cfg.Sampled.Most)
+	u.cfg.Sampled.Take(samples, err)
 	return err
 }
 

@@ -42,10 +42,25 @@ SELECT q.queue::text AS queue, (
     SELECT count(*) FROM (
         SELECT r.id FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue LIMIT @deepest) AS few
 )::bigint AS depth, (
-    SELECT coalesce(w.updated_at, t.created_at, now()) FROM (
-        SELECT r.id FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue
-        ORDER BY r.score, r.id LIMIT 1) AS head
-    LEFT JOIN workflow_execution w ON w.id = head.id
-    LEFT JOIN task_execution t ON t.id = head.id
+    SELECT r.listed_at FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue
+    ORDER BY r.score, r.id LIMIT 1
 )::timestamptz AS oldest_at
 FROM q LIMIT @max;
+
+-- How long the backlogs are and since when the work that is next waits, of so many
+-- queues. One index probe per queue, and no more rows of each than are counted.
+-- name: ReadySample :many
+WITH RECURSIVE q AS (
+    (SELECT r.class, r.org_id, r.queue FROM ready r ORDER BY r.class, r.org_id, r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.class, n.org_id, n.queue FROM q, LATERAL (
+        SELECT r.class, r.org_id, r.queue FROM ready r
+        WHERE (r.class, r.org_id, r.queue) > (q.class, q.org_id, q.queue)
+        ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
+)
+SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue,
+    (SELECT count(*) FROM (SELECT FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        LIMIT @most::integer) AS counted)::integer AS depth,
+    (SELECT clock_timestamp() - r.listed_at FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        ORDER BY r.score, r.id LIMIT 1)::interval AS age
+FROM q LIMIT @queues::integer;

@@ -67,12 +67,13 @@ type Promise struct {
 }
 
 type Ready struct {
-	Class string
-	ID    uuid.UUID
-	OrgID uuid.UUID
-	Queue string
-	Kind  string
-	Score time.Time
+	Class    string
+	ID       uuid.UUID
+	OrgID    uuid.UUID
+	Queue    string
+	Kind     string
+	Score    time.Time
+	ListedAt time.Time
 }
 
 type TaskAttempt struct {
@@ -109,6 +110,7 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	Traceparent     string
 }
 
 type TaskLog struct {
@@ -220,4 +222,5 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	Traceparent     string
 }

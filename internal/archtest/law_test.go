@@ -65,6 +65,9 @@ var places = []place{
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
 
+	{name: "live", floor: world},
+	{name: "live/*", floor: world, also: []string{"live"}},
+
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},
 	{name: "worker", floor: deeds, also: []string{"engine"}},

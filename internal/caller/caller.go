@@ -5,6 +5,7 @@ package caller
 
 import (
 	"context"
+	"time"
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 )
@@ -50,6 +51,8 @@ type Caller struct {
 	// Trusted is set only while authentication is switched off: the caller then
 	// belongs to whatever organization the request names.
 	Trusted bool
+	// Expires is when the credential ends by itself; zero when it does not say.
+	Expires time.Time
 }
 
 type contextKey struct{}

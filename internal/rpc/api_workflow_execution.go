@@ -12,6 +12,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/live"
 )
 
 // workflowExecutions serves flovyn.api.v1.WorkflowExecutionService.
@@ -148,32 +149,32 @@ func (h workflowExecutions) WaitWorkflowExecution(
 // stands when the time is over, or the server stops, before. It waits for news of
 // the execution and asks the database only then.
 func (d door) await(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, atMost time.Duration) (engine.Result, error) {
-	if atMost > 0 {
-		watch, err := d.live.Watch(ctx, org, id.UUID())
-		if err != nil {
-			return engine.Result{}, err
-		}
-		defer watch.Close()
-		timer := time.NewTimer(atMost)
-		defer timer.Stop()
-		for {
-			news := watch.News() // before looking, so that nothing is missed
-			result, err := d.engine.Result(ctx, org, id)
-			if err != nil || result.Status.Terminal() {
-				return result, err
-			}
-			select {
-			case <-news:
-			case <-timer.C:
-				return result, nil
-			case <-d.stopping:
-				return result, nil
-			case <-ctx.Done():
-				return result, ctx.Err()
-			}
-		}
+	result, err := d.engine.Result(ctx, org, id)
+	if err != nil || result.Status.Terminal() || atMost <= 0 {
+		return result, err
 	}
-	return d.engine.Result(ctx, org, id)
+	watch, err := d.live.Watch(live.Workflow(org, id), 0)
+	if err != nil {
+		return result, err
+	}
+	defer watch.Close()
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	for {
+		ended, news := watch.State()
+		if ended {
+			return d.engine.Result(ctx, org, id)
+		}
+		select {
+		case <-news:
+			continue
+		case <-timer.C:
+		case <-d.stopping:
+		case <-ctx.Done():
+			return result, ctx.Err()
+		}
+		return d.engine.Result(ctx, org, id)
+	}
 }
 
 // about is a request about one execution.
@@ -427,5 +428,40 @@ func (h workflowExecutions) CancelWorkflowExecution(
 	}
 	return &apiv1.CancelWorkflowExecutionResponse{
 		Status: string(flovyn.WorkflowCancelled), CancelledChildren: int32(result.Descendants),
+	}, nil
+}
+
+// TerminateWorkflowExecution ends an execution without asking its worker.
+func (h workflowExecutions) TerminateWorkflowExecution(
+	ctx context.Context, req *apiv1.TerminateWorkflowExecutionRequest,
+) (*apiv1.TerminateWorkflowExecutionResponse, error) {
+	org, id, err := h.one(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := h.engine.Terminate(ctx, org, id, req.GetReason(), requester(ctx))
+	if err != nil {
+		return nil, err
+	}
+	if !ended {
+		return &apiv1.TerminateWorkflowExecutionResponse{Status: "ALREADY_TERMINAL"}, nil
+	}
+	return &apiv1.TerminateWorkflowExecutionResponse{Status: "TERMINATED"}, nil
+}
+
+// RetryWorkflowExecution opens a failed execution again.
+func (h workflowExecutions) RetryWorkflowExecution(
+	ctx context.Context, req *apiv1.RetryWorkflowExecutionRequest,
+) (*apiv1.RetryWorkflowExecutionResponse, error) {
+	org, id, err := h.one(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.engine.Retry(ctx, org, id, req.GetNote(), requester(ctx)); err != nil {
+		return nil, err
+	}
+	return &apiv1.RetryWorkflowExecutionResponse{
+		WorkflowExecutionId: id.String(), Status: string(flovyn.WorkflowPending), Success: true,
+		Message: "the workflow execution tries again",
 	}, nil
 }

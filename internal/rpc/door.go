@@ -46,7 +46,9 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/schema"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -57,6 +59,7 @@ type Config struct {
 	Engine     *engine.Engine
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
+	Live       *live.Hub
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -81,6 +84,8 @@ type door struct {
 	engine   *engine.Engine
 	tasks    *task.Tasks
 	workers  *worker.Registry
+	live     *live.Hub
+	schemas  *schema.Checker
 	orgs     *knownOrgs
 	stopping <-chan struct{}
 	metrics  *metrics.Metrics
@@ -101,8 +106,12 @@ func New(cfg Config) (*connect.Server, error) {
 	tracer := cfg.Engine.Tracer()
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
 	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics, guard(cfg.Authorizer, validator, orgs))
+	schemas, err := schema.New(cfg.Log)
+	if err != nil {
+		return nil, err
+	}
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
@@ -370,10 +372,17 @@ func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.
 	}
 	details = history.FreeText(details, t.engine.MaxPayload())
 	running, err := t.store.SetTaskProgress(ctx, org, id, progress, details)
-	if err != nil || running {
+	if err != nil {
 		return err
 	}
-	return t.exists(ctx, org, id)
+	task, err := t.store.Task(ctx, org, id)
+	if err != nil || !running {
+		return err
+	}
+	t.engine.Say(&live.Frame{
+		Topic: topicOf(task), Event: live.Progress, Data: strconv.FormatFloat(progress, 'g', -1, 64), Task: id, At: time.Now(),
+	})
+	return nil
 }
 
 func (t *Tasks) exists(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) error {

@@ -130,3 +130,7 @@ DELETE FROM task_state WHERE task_id = @task_id AND org_id = @org_id;
 
 -- name: TaskStateKeys :many
 SELECT key FROM task_state WHERE task_id = @task_id AND org_id = @org_id ORDER BY key;
+
+-- As ExecutionStamps, for tasks.
+-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY (@ids::uuid[]);

@@ -74,3 +74,8 @@ WHERE id = ANY (@ids::uuid[]) AND (org_id = @org_id) IS TRUE AND traceparent <> 
 SELECT id, org_id, claimed_at FROM workflow_execution
 WHERE ended_at IS NULL AND status = 'RUNNING' AND claimed_at < clock_timestamp() - @age::interval
 ORDER BY claimed_at LIMIT @max;
+
+-- A text for each execution that is another one after each change. Whoever asks
+-- has found the executions in their organizations.
+-- name: ExecutionStamps :many
+SELECT id, (status || ' ' || last_seq || ' ' || activations)::text AS stamp FROM workflow_execution WHERE id = ANY (@ids::uuid[]);

@@ -308,6 +308,36 @@ func (q *Queries) TaskSetProgress(ctx context.Context, db DBTX, arg *TaskSetProg
 	return result.RowsAffected(), nil
 }
 
+const taskStamps = `-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY ($1::uuid[])
+`
+
+type TaskStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// As ExecutionStamps, for tasks.
+func (q *Queries) TaskStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*TaskStampsRow, error) {
+	rows, err := db.Query(ctx, taskStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskStampsRow
+	for rows.Next() {
+		var i TaskStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const taskStateClear = `-- name: TaskStateClear :exec
 DELETE FROM task_state WHERE task_id = $1 AND org_id = $2 AND key = $3
 `

@@ -88,6 +88,37 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 	return &i, err
 }
 
+const executionStamps = `-- name: ExecutionStamps :many
+SELECT id, (status || ' ' || last_seq || ' ' || activations)::text AS stamp FROM workflow_execution WHERE id = ANY ($1::uuid[])
+`
+
+type ExecutionStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// A text for each execution that is another one after each change. Whoever asks
+// has found the executions in their organizations.
+func (q *Queries) ExecutionStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*ExecutionStampsRow, error) {
+	rows, err := db.Query(ctx, executionStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionStampsRow
+	for rows.Next() {
+		var i ExecutionStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionTraces = `-- name: ExecutionTraces :many
 SELECT id, traceparent FROM workflow_execution
 WHERE id = ANY ($1::uuid[]) AND (org_id = $2) IS TRUE AND traceparent <> ''

@@ -49,6 +49,7 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	{name: "fql", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -73,7 +74,9 @@ var places = []place{
 	{name: "worker", floor: deeds, also: []string{"engine"}},
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "search", floor: deeds},
 	{name: "org", floor: deeds},
+	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
 
 	{name: "authn", floor: doors},

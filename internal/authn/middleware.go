@@ -1,7 +1,9 @@
 package authn
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -43,6 +45,13 @@ type Middleware struct {
 	Observe func(*http.Request, Passage)
 	// Log receives why requests were refused.
 	Log *slog.Logger
+	// Founding reports whether a request is one to create an organization: the
+	// only one that takes a good credential of an organization that there is not.
+	// Nil is never.
+	Founding func(r *http.Request) bool
+	// Refused is told of every request that is refused as unauthenticated; nil
+	// tells nobody.
+	Refused func(r *http.Request, err error)
 }
 
 // Wrap returns next behind the authentication. Nothing of the request but its
@@ -61,27 +70,42 @@ func (m Middleware) Wrap(next http.Handler) http.Handler {
 		m.Refuse = refuseJSON
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := m.identify(r)
+		ctx, err := m.identify(r)
 		if err != nil {
 			m.refuse(w, r, err)
 			return
 		}
-		if who.Kind == caller.Anonymous {
+		if who, _ := caller.From(ctx); who.Kind == caller.Anonymous {
 			m.Observe(r, PassedOpen)
 		} else {
 			m.Observe(r, PassedKnown)
 		}
-		next.ServeHTTP(w, r.WithContext(caller.With(r.Context(), who)))
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// identify returns the caller. On an open path nobody is asked, and a
-// credential that happens to be sent counts for nothing.
-func (m Middleware) identify(r *http.Request) (caller.Caller, error) {
+// identify returns the request's context with the caller on it. On an open path
+// nobody is asked, and a credential that happens to be sent counts for nothing.
+func (m Middleware) identify(r *http.Request) (context.Context, error) {
+	ctx := r.Context()
 	if !m.Chain.disabled && m.Excludes.Match(r.URL) {
-		return caller.Caller{Kind: caller.Anonymous, ID: "anonymous"}, nil
+		return caller.WithPresence(ctx, caller.Caller{Kind: caller.Anonymous, ID: "anonymous"}, r.RemoteAddr, nil), nil
 	}
-	return m.Chain.Authenticate(r.Context(), r.Header)
+	who, err := m.Chain.Authenticate(ctx, r.Header)
+	if homeless := new(HomelessError); m.Founding != nil && errors.As(err, &homeless) && m.Founding(r) {
+		if applicant, ok := homeless.applicant(); ok {
+			return caller.WithPresence(ctx, applicant, r.RemoteAddr, nil), nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var again caller.Identify
+	if !m.Chain.disabled {
+		header := r.Header
+		again = func(ctx context.Context) (caller.Caller, error) { return m.Chain.Authenticate(ctx, header) }
+	}
+	return caller.WithPresence(ctx, who, r.RemoteAddr, again), nil
 }
 
 func (m Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
@@ -94,6 +118,9 @@ func (m Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		slog.String("remote", r.RemoteAddr), slog.String("kind", fault.KindOf(err).String()), slog.Any("error", err))
 	if fault.Is(err, fault.Unauthenticated) {
 		w.Header().Set("WWW-Authenticate", challenge(r))
+		if m.Refused != nil {
+			m.Refused(r, err)
+		}
 	}
 	m.Refuse(w, r, err)
 }

@@ -44,6 +44,8 @@ func (c *Config) Check() error {
 	k.server()
 	k.orgs()
 	k.engine()
+	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
+	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
 	k.identities()
 	k.staticKeys()

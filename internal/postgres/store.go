@@ -38,7 +38,9 @@ type Config struct {
 
 // Store is a connection to the database. Methods are safe for concurrent use.
 type Store struct {
-	pool  *pgxpool.Pool
+	pool *pgxpool.Pool
+	// reads are the connections of searches.
+	reads *pgxpool.Pool
 	q     *pgq.Queries
 	log   *slog.Logger
 	told  func(steps int, took time.Duration, err error)
@@ -74,9 +76,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	reads, err := openReads(ctx, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		pool: pool, q: pgq.New(), log: cfg.Logger, told: cfg.Committed, saw: cfg.Changed, cache: cache,
+		pool: pool, reads: reads, q: pgq.New(), log: cfg.Logger, told: cfg.Committed, saw: cfg.Changed, cache: cache,
 		queue: make(chan *step, maxBatch), stop: stop, closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 	for range lanes {
@@ -140,6 +147,7 @@ func (s *Store) Close() {
 	s.stop()
 	s.lanes.Wait()
 	close(s.drained)
+	s.reads.Close()
 	s.pool.Close()
 }
 

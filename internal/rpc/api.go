@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/api/v1/apiv1connect"
-	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/postgres"
@@ -39,6 +38,14 @@ func at(t time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t)
+}
+
+// maybeAt is at for a time that may be absent.
+func maybeAt(t *time.Time) *timestamppb.Timestamp {
+	if t == nil {
+		return nil
+	}
+	return at(*t)
 }
 
 // maybe is a text as messages carry it; the empty text is absent.
@@ -92,9 +99,6 @@ func keyTTLText(field string, text *string) (time.Duration, error) {
 	}
 	return ttl, err
 }
-
-// principal names a caller in records: "type:id".
-func principal(c caller.Caller) string { return strings.ToLower(string(c.Kind)) + ":" + c.ID }
 
 // logID names a line of a log.
 func logID(n int64) string { return strconv.FormatInt(n, 10) }

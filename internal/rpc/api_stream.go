@@ -8,7 +8,6 @@ import (
 
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/gen/flovyn/api/v1/apiv1connect"
-	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/live"
@@ -153,10 +152,9 @@ func frameOut(f *live.Frame, id string) *apiv1.LiveFrame {
 }
 
 // follow passes frames on until the topic has ended, nothing has happened for a
-// while, the caller's credential ends, or the client or the server does.
+// while, or the client or the server ends. That a stream ends with its credential
+// is seen to by lifetime.
 func (d door) follow(ctx context.Context, watch *live.Watch, send func(*live.Frame) error) error {
-	expired, stop := expiry(ctx)
-	defer stop()
 	idle := time.NewTimer(streamIdle)
 	defer idle.Stop()
 	var grace <-chan time.Time
@@ -186,22 +184,10 @@ func (d door) follow(ctx context.Context, watch *live.Watch, send func(*live.Fra
 			return nil
 		case <-d.stopping:
 			return nil
-		case <-expired:
-			return fault.New(fault.Unauthenticated, "the credential has expired")
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-}
-
-// expiry returns a channel that tells when the caller's credential ends.
-func expiry(ctx context.Context) (expired <-chan time.Time, stop func()) {
-	c, ok := caller.From(ctx)
-	if !ok || c.Expires.IsZero() {
-		return nil, func() {}
-	}
-	timer := time.NewTimer(time.Until(c.Expires))
-	return timer.C, func() { timer.Stop() }
 }
 
 // StreamWorkflowExecutionTree follows an execution, its children, and theirs.

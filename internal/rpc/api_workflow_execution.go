@@ -404,7 +404,7 @@ func requester(ctx context.Context) string {
 	if !ok || c.ID == "" {
 		return ""
 	}
-	return principal(c)
+	return c.Label()
 }
 
 // CancelWorkflowExecution cancels an execution, with its children unless told

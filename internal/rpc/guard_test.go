@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -51,7 +52,7 @@ func serve(ctx context.Context, t *testing.T, procedure string, stream connect.S
 		t.Fatal(err)
 	}
 	server := connect.NewServer(observe(slog.New(slog.DiscardHandler), metrics.New(""), trace.Off()), recoverPanics,
-		guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs)))
+		guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs), nil), lifetime(time.Hour))
 	server.Register(connect.Method{Spec: connect.Spec{Procedure: procedure}, Handler: handler})
 	return server.Call(ctx, procedure, nil, stream)
 }

@@ -24,3 +24,6 @@ func (s *Server) SampleQueues(ctx context.Context) error {
 
 // CountDeleted counts something as retention does.
 func (s *Server) CountDeleted(what string, n int) { s.metrics.Deleted(what, n) }
+
+// Waiting is how many polls wait for work.
+func (s *Server) Waiting() int { return s.engine.Waiting() }

@@ -117,7 +117,7 @@ func (s *Server) crossOrigin(next http.Handler) http.Handler {
 			[]string{"Authorization", "Last-Event-ID", "If-None-Match", trace.ParentHeader, requestIDHeader}),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
 			[]string{"Allow", "ETag", "Location", "Retry-After", "WWW-Authenticate", requestIDHeader}),
-		MaxAge:         7200,
+		MaxAge: 7200,
 	}).Handler(next)
 }
 

@@ -18,6 +18,7 @@
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
 //	what the engine still does on its own time ends, and what authenticators do
+//	audit records that are not written yet are
 //	the store closes, and the last traces are sent
 //
 // Requests come before loops, because a request in flight may set a timer or
@@ -36,6 +37,7 @@ import (
 
 	connect "connectrpc.com/connect/v2"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
@@ -82,16 +84,19 @@ type Server struct {
 	tasks   *task.Tasks
 	workers *worker.Registry
 	orgs    *org.Resolver
-	tokens  *token.Tokens  // nil where worker_token is in no chain
+	tokens  *token.Tokens // nil where worker_token is in no chain
+	audit   *audit.Trail
 	known   authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
 	live     atomic.Pointer[live.Hub]
 	loops    *loop.Group
-	rpc      *connect.Server
-	handler  http.Handler // everything that is served, behind the doors
-	doors    []*door
+	// background are the parts of loops, as long as it is being assembled.
+	background []loop.Part
+	rpc        *connect.Server
+	handler    http.Handler // everything that is served, behind the doors
+	doors      []*door
 
 	// stopping is closed when the server begins to stop.
 	stopping  chan struct{}
@@ -150,7 +155,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		s.store.Close()
 		return nil, err
 	}
-	if err := s.assembleDoors(ctx); err != nil {
+	if err := errors.Join(s.assembleAudit(), s.assembleDoors(ctx)); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
 		s.closeIdentity()
@@ -246,9 +251,9 @@ func (s *Server) assembleDeeds() error {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, Sampled: s.queuesSampled(),
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
 	})
-	s.loops = loop.NewGroup("background", background.Parts()...)
+	s.background = background.Parts()
 	return nil
 }
 
@@ -262,6 +267,16 @@ func (s *Server) changed(changes []postgres.Change) {
 	for _, c := range changes {
 		hub.Changed(live.Topic{Org: c.Org, Class: c.Class, ID: c.ID}, c.First)
 	}
+}
+
+// assembleAudit makes what takes note of refusals and changes, and with it the
+// last of what runs in the background.
+func (s *Server) assembleAudit() (err error) {
+	if s.audit, err = audit.New(audit.Config{Store: s.store, Log: s.log}); err != nil {
+		return err
+	}
+	s.loops = loop.NewGroup("background", append(s.background, s.audit.Parts()...)...)
+	return nil
 }
 
 // receiveHint looks at what another server did.
@@ -297,6 +312,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Live: s.live.Load(), Authorizer: protections,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
+		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
 		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
@@ -363,6 +379,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.bus.Stop()
 		s.engine.Close()
 		s.closeIdentity()
+		s.stopErr = errors.Join(s.stopErr, s.audit.Close(ctx))
 		s.store.Close()
 		s.stopErr = errors.Join(s.stopErr, s.closeTracer(ctx))
 		s.log.InfoContext(ctx, "stopped")

@@ -1,7 +1,7 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
-// case a hint was lost, signs of life are written, expired idempotency keys go,
-// and next month's history partition is made in time.
+// case a hint was lost, signs of life are written, expired idempotency keys and
+// old audit records go, and next month's history partition is made in time.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -39,6 +39,7 @@ const (
 	monthsInterval  = 6 * time.Hour
 	// sampleInterval is how old a published depth of a queue may be.
 	sampleInterval = 15 * time.Second
+	auditInterval  = time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64
@@ -61,6 +62,8 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
+	// AuditRetention is after which time audit records are deleted; zero keeps them.
+	AuditRetention time.Duration
 	// Sampled has the depth of queues measured; nil measures nothing.
 	Sampled *Sampling
 	Logger  *slog.Logger
@@ -101,6 +104,7 @@ func New(cfg Config) *Upkeep {
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
+		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
 	}
 	if cfg.Sampled != nil {
@@ -233,6 +237,17 @@ func (u *Upkeep) DeleteExpiredKeys(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// DeleteOldAudit deletes audit records that are older than they are kept.
+func (u *Upkeep) DeleteOldAudit(ctx context.Context) error {
+	for u.cfg.AuditRetention > 0 {
+		n, err := u.cfg.Store.DeleteAuditRecords(ctx, u.cfg.AuditRetention, batch)
+		if err != nil || n < batch {
+			return err
+		}
+	}
+	return nil
 }
 
 func (u *Upkeep) makePartitions(ctx context.Context) error {

@@ -24,7 +24,7 @@ func (q *Queries) DefinitionInputSchema(ctx context.Context, db DBTX, orgID uuid
 }
 
 const definitionsList = `-- name: DefinitionsList :many
-SELECT org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable, tags, retry_policy, input_schema, output_schema, metadata, first_seen_at, last_registered_at FROM definition WHERE org_id = $1 AND class = $2 ORDER BY kind
+SELECT org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable, tags, retry_policy, input_schema, output_schema, metadata, first_seen_at, last_registered_at, id FROM definition WHERE org_id = $1 AND class = $2 ORDER BY kind
 `
 
 func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID, class string) ([]*Definition, error) {
@@ -53,6 +53,7 @@ func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID,
 			&i.Metadata,
 			&i.FirstSeenAt,
 			&i.LastRegisteredAt,
+			&i.ID,
 		); err != nil {
 			return nil, err
 		}
@@ -65,7 +66,7 @@ func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID,
 }
 
 const definitionsPage = `-- name: DefinitionsPage :many
-SELECT d.org_id, d.class, d.kind, d.name, d.description, d.version, d.content_hash, d.timeout_seconds, d.cancellable, d.tags, d.retry_policy, d.input_schema, d.output_schema, d.metadata, d.first_seen_at, d.last_registered_at, (
+SELECT d.org_id, d.class, d.kind, d.name, d.description, d.version, d.content_hash, d.timeout_seconds, d.cancellable, d.tags, d.retry_policy, d.input_schema, d.output_schema, d.metadata, d.first_seen_at, d.last_registered_at, d.id, (
     SELECT count(DISTINCT w.id) FROM worker_capability c JOIN worker w ON w.id = c.worker_id
     WHERE c.org_id = d.org_id AND c.class = d.class AND c.kind = d.kind AND w.last_seen_at > now() - $1::interval
 )::integer AS online
@@ -128,6 +129,7 @@ func (q *Queries) DefinitionsPage(ctx context.Context, db DBTX, arg *Definitions
 			&i.Definition.Metadata,
 			&i.Definition.FirstSeenAt,
 			&i.Definition.LastRegisteredAt,
+			&i.Definition.ID,
 			&i.Online,
 		); err != nil {
 			return nil, err

@@ -54,6 +54,7 @@ var places = []place{
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "wake", floor: world},
+	{name: "quota", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.
 	{name: "sql", floor: world},

@@ -73,9 +73,10 @@ func (s *Store) claim(ctx context.Context, take statement) error {
 	return err
 }
 
-func orEmpty(list []string) []string {
+// orEmpty is list, never nil: an absent array is no array to SQL.
+func orEmpty[T any](list []T) []T {
 	if list == nil {
-		return []string{}
+		return []T{}
 	}
 	return list
 }

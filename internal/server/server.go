@@ -197,7 +197,7 @@ func (s *Server) assembleDeeds() {
 	s.bus = wake.NewBus(s.store, s.log, s.receiveHint, s.hintsMissed)
 	var background *upkeep.Upkeep // needs the engine, which tells it of timers
 	s.engine = engine.New(engine.Config{
-		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Store: s.store, Limits: limits(s.cfg.Engine), Logger: s.log,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
 	})
@@ -219,6 +219,24 @@ func (s *Server) assembleDeeds() {
 		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout,
 	})
 	s.loops = loop.NewGroup("background", background.Parts()...)
+}
+
+// limits are the engine's limits as the operator has set them.
+func limits(c config.Engine) engine.Limits {
+	return engine.Limits{
+		MaxPayload: c.MaxPayloadBytes, MaxCommands: c.MaxCommands, MaxHistoryEvents: c.MaxHistoryEvents,
+		MaxHistoryBytes: int64(c.MaxHistoryBytes), MaxPending: c.MaxPending, MaxPollers: c.MaxPollersPerOrg,
+		WorkflowParkAfter: parkAfter(c.WorkflowParkAfter), TaskParkAfter: parkAfter(c.TaskParkAfter),
+	}
+}
+
+// parkAfter turns the zero of an operator, who wants nothing parked, into the
+// engine's word for it.
+func parkAfter(configured int) int {
+	if configured == 0 {
+		return -1
+	}
+	return configured
 }
 
 // receiveHint looks at what another server did.

@@ -109,6 +109,9 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	LostAttempts    int32
+	ParkedAt        *time.Time
+	ParkedReason    string
 }
 
 type TaskLog struct {
@@ -220,4 +223,8 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	HistoryBytes    int64
+	LostActivations int32
+	ParkedAt        *time.Time
+	ParkedReason    string
 }

@@ -6,6 +6,7 @@
 //	HTTP middleware  who calls (package authn), before anything is decoded
 //	observe          one log record; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
+//	limitRate        an organization that calls too fast is told when to come again
 //	guard            each message received is validated and authorized
 //	handler          reads identifiers, calls one deed, converts the answer
 //
@@ -42,6 +43,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -55,6 +57,8 @@ type Config struct {
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// Rate bounds the calls of one organization; nil does not.
+	Rate *quota.Rate[flovyn.OrgID]
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -82,7 +86,11 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator))
+	interceptors := []connect.ServerInterceptor{observe(cfg.Log), recoverPanics}
+	if cfg.Rate != nil {
+		interceptors = append(interceptors, limitRate(cfg.Rate))
+	}
+	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator))...)
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
 		stopping: cfg.Stopping, log: cfg.Log,

@@ -42,6 +42,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -239,6 +240,14 @@ func parkAfter(configured int) int {
 	return configured
 }
 
+// requestRate bounds the requests of an organization, or does not.
+func requestRate(perSecond int) (*quota.Rate[flovyn.OrgID], error) {
+	if perSecond == 0 {
+		return nil, nil //nolint:nilnil // no limit, no error
+	}
+	return quota.NewRate[flovyn.OrgID](perSecond, 2*perSecond)
+}
+
 // receiveHint looks at what another server did.
 func (s *Server) receiveHint(hint wake.Hint) {
 	switch hint.Class {
@@ -266,9 +275,13 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rate, err := requestRate(s.cfg.Engine.MaxRequestsPerOrg)
+	if err != nil {
+		return err
+	}
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections, Organization: s.store.Organization,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
+		Rate: rate, Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -60,6 +60,8 @@ var places = []place{
 	{name: "sql", floor: world},
 	{name: "postgres/internal/pgq", floor: world},
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
+	// What breaks connections, for tests.
+	{name: "pgfault", floor: world},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
 
 	{name: "engine", floor: deeds},

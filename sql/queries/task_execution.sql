@@ -51,13 +51,20 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = (@worker_ids::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
-        execution_count = t.execution_count + 1
+        execution_count = t.execution_count + 1, claim_id = @claim_id
     FROM numbered n WHERE t.id = n.id AND (t.org_id = @org_id) IS TRUE AND t.status = 'PENDING' AND t.parked_at IS NULL
     RETURNING t.*
 )
 SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM claimed t
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL;
+
+-- What a claim took whose answer was lost.
+-- name: TasksOfClaim :many
+SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
+LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
+LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
+WHERE t.ended_at IS NULL AND t.status = 'RUNNING' AND t.claim_id = @claim_id AND (t.org_id = @org_id) IS TRUE;
 
 -- Running tasks that gave no sign of life for a while, a page in the order of ids.
 -- name: TasksStale :many

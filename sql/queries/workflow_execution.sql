@@ -53,12 +53,18 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = (@worker_ids::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
-        activations = w.activations + 1, updated_at = clock_timestamp()
+        activations = w.activations + 1, updated_at = clock_timestamp(), claim_id = @claim_id
     FROM numbered n WHERE w.id = n.id AND (w.org_id = @org_id) IS TRUE AND w.status = 'PENDING' AND w.parked_at IS NULL
     RETURNING w.*
 )
 SELECT sqlc.embed(w), e.data AS started_data
 FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1;
+
+-- What a claim took whose answer was lost.
+-- name: ExecutionsOfClaim :many
+SELECT sqlc.embed(w), e.data AS started_data
+FROM workflow_execution w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
+WHERE w.ended_at IS NULL AND w.status = 'RUNNING' AND w.claim_id = @claim_id AND (w.org_id = @org_id) IS TRUE;
 
 -- Executions whose worker has not submitted for too long.
 -- name: ExecutionsStale :many

@@ -109,6 +109,7 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	ClaimID         int64
 	LostAttempts    int32
 	ParkedAt        *time.Time
 	ParkedReason    string
@@ -223,6 +224,7 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	ClaimID         int64
 	HistoryBytes    int64
 	LostActivations int32
 	ParkedAt        *time.Time

@@ -83,7 +83,7 @@ func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUI
 }
 
 const taskGet = `-- name: TaskGet :one
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, lost_attempts, parked_at, parked_reason FROM task_execution WHERE id = $1 AND org_id = $2
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason FROM task_execution WHERE id = $1 AND org_id = $2
 `
 
 func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*TaskExecution, error) {
@@ -112,6 +112,7 @@ func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.ClaimID,
 		&i.LostAttempts,
 		&i.ParkedAt,
 		&i.ParkedReason,
@@ -351,11 +352,11 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
-        execution_count = t.execution_count + 1
+        execution_count = t.execution_count + 1, claim_id = $5
     FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING' AND t.parked_at IS NULL
-    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.lost_attempts, t.parked_at, t.parked_reason
+    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason
 )
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.lost_attempts, t.parked_at, t.parked_reason, e.data AS scheduled_data, p.input AS payload_input FROM claimed t
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, e.data AS scheduled_data, p.input AS payload_input FROM claimed t
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
 `
@@ -365,6 +366,7 @@ type TasksClaimParams struct {
 	Queue     string
 	Kinds     []string
 	WorkerIds []string
+	ClaimID   int64
 }
 
 type TasksClaimRow struct {
@@ -379,6 +381,7 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 		arg.Queue,
 		arg.Kinds,
 		arg.WorkerIds,
+		arg.ClaimID,
 	)
 	if err != nil {
 		return nil, err
@@ -410,6 +413,7 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 			&i.TaskExecution.CreatedAt,
 			&i.TaskExecution.StartedAt,
 			&i.TaskExecution.EndedAt,
+			&i.TaskExecution.ClaimID,
 			&i.TaskExecution.LostAttempts,
 			&i.TaskExecution.ParkedAt,
 			&i.TaskExecution.ParkedReason,
@@ -489,8 +493,71 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 	return err
 }
 
+const tasksOfClaim = `-- name: TasksOfClaim :many
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
+LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
+LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
+WHERE t.ended_at IS NULL AND t.status = 'RUNNING' AND t.claim_id = $1 AND (t.org_id = $2) IS TRUE
+`
+
+type TasksOfClaimRow struct {
+	TaskExecution TaskExecution
+	ScheduledData []byte
+	PayloadInput  []byte
+}
+
+// What a claim took whose answer was lost.
+func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgID uuid.UUID) ([]*TasksOfClaimRow, error) {
+	rows, err := db.Query(ctx, tasksOfClaim, claimID, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TasksOfClaimRow
+	for rows.Next() {
+		var i TasksOfClaimRow
+		if err := rows.Scan(
+			&i.TaskExecution.ID,
+			&i.TaskExecution.OrgID,
+			&i.TaskExecution.WorkflowID,
+			&i.TaskExecution.Kind,
+			&i.TaskExecution.Queue,
+			&i.TaskExecution.Status,
+			&i.TaskExecution.ExecutionCount,
+			&i.TaskExecution.MaxRetries,
+			&i.TaskExecution.TimeoutMs,
+			&i.TaskExecution.HistoryMonth,
+			&i.TaskExecution.ScheduledSeq,
+			&i.TaskExecution.WorkerID,
+			&i.TaskExecution.ClaimedAt,
+			&i.TaskExecution.HeartbeatAt,
+			&i.TaskExecution.Progress,
+			&i.TaskExecution.ProgressDetails,
+			&i.TaskExecution.Error,
+			&i.TaskExecution.IdempotencyKey,
+			&i.TaskExecution.Metadata,
+			&i.TaskExecution.CreatedAt,
+			&i.TaskExecution.StartedAt,
+			&i.TaskExecution.EndedAt,
+			&i.TaskExecution.ClaimID,
+			&i.TaskExecution.LostAttempts,
+			&i.TaskExecution.ParkedAt,
+			&i.TaskExecution.ParkedReason,
+			&i.ScheduledData,
+			&i.PayloadInput,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const tasksParked = `-- name: TasksParked :many
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, lost_attempts, parked_at, parked_reason FROM task_execution
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason FROM task_execution
 WHERE org_id = $1 AND parked_at IS NOT NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
@@ -548,6 +615,7 @@ func (q *Queries) TasksParked(ctx context.Context, db DBTX, arg *TasksParkedPara
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.ClaimID,
 			&i.LostAttempts,
 			&i.ParkedAt,
 			&i.ParkedReason,

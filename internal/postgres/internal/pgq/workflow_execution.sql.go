@@ -13,7 +13,7 @@ import (
 )
 
 const executionGet = `-- name: ExecutionGet :one
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
 
 func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkflowExecution, error) {
@@ -42,6 +42,7 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.ClaimID,
 		&i.HistoryBytes,
 		&i.LostActivations,
 		&i.ParkedAt,
@@ -63,11 +64,11 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
-        activations = w.activations + 1, updated_at = clock_timestamp()
+        activations = w.activations + 1, updated_at = clock_timestamp(), claim_id = $5
     FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING' AND w.parked_at IS NULL
-    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason
+    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, e.data AS started_data
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, e.data AS started_data
 FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
 `
 
@@ -76,6 +77,7 @@ type ExecutionsClaimParams struct {
 	Queue     string
 	Kinds     []string
 	WorkerIds []string
+	ClaimID   int64
 }
 
 type ExecutionsClaimRow struct {
@@ -91,6 +93,7 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 		arg.Queue,
 		arg.Kinds,
 		arg.WorkerIds,
+		arg.ClaimID,
 	)
 	if err != nil {
 		return nil, err
@@ -122,6 +125,7 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 			&i.WorkflowExecution.StartedAt,
 			&i.WorkflowExecution.EndedAt,
 			&i.WorkflowExecution.UpdatedAt,
+			&i.WorkflowExecution.ClaimID,
 			&i.WorkflowExecution.HistoryBytes,
 			&i.WorkflowExecution.LostActivations,
 			&i.WorkflowExecution.ParkedAt,
@@ -208,8 +212,69 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 	return err
 }
 
+const executionsOfClaim = `-- name: ExecutionsOfClaim :many
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, e.data AS started_data
+FROM workflow_execution w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
+WHERE w.ended_at IS NULL AND w.status = 'RUNNING' AND w.claim_id = $1 AND (w.org_id = $2) IS TRUE
+`
+
+type ExecutionsOfClaimRow struct {
+	WorkflowExecution WorkflowExecution
+	StartedData       []byte
+}
+
+// What a claim took whose answer was lost.
+func (q *Queries) ExecutionsOfClaim(ctx context.Context, db DBTX, claimID int64, orgID uuid.UUID) ([]*ExecutionsOfClaimRow, error) {
+	rows, err := db.Query(ctx, executionsOfClaim, claimID, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionsOfClaimRow
+	for rows.Next() {
+		var i ExecutionsOfClaimRow
+		if err := rows.Scan(
+			&i.WorkflowExecution.ID,
+			&i.WorkflowExecution.OrgID,
+			&i.WorkflowExecution.Kind,
+			&i.WorkflowExecution.Queue,
+			&i.WorkflowExecution.Status,
+			&i.WorkflowExecution.LastSeq,
+			&i.WorkflowExecution.News,
+			&i.WorkflowExecution.Disputed,
+			&i.WorkflowExecution.HistoryMonth,
+			&i.WorkflowExecution.PriorityMs,
+			&i.WorkflowExecution.WorkflowVersion,
+			&i.WorkflowExecution.ParentID,
+			&i.WorkflowExecution.ChildName,
+			&i.WorkflowExecution.WorkerID,
+			&i.WorkflowExecution.ClaimedAt,
+			&i.WorkflowExecution.Activations,
+			&i.WorkflowExecution.IdempotencyKey,
+			&i.WorkflowExecution.Metadata,
+			&i.WorkflowExecution.CreatedAt,
+			&i.WorkflowExecution.StartedAt,
+			&i.WorkflowExecution.EndedAt,
+			&i.WorkflowExecution.UpdatedAt,
+			&i.WorkflowExecution.ClaimID,
+			&i.WorkflowExecution.HistoryBytes,
+			&i.WorkflowExecution.LostActivations,
+			&i.WorkflowExecution.ParkedAt,
+			&i.WorkflowExecution.ParkedReason,
+			&i.StartedData,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionsParked = `-- name: ExecutionsParked :many
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution
 WHERE org_id = $1 AND parked_at IS NOT NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
@@ -268,6 +333,7 @@ func (q *Queries) ExecutionsParked(ctx context.Context, db DBTX, arg *Executions
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.UpdatedAt,
+			&i.ClaimID,
 			&i.HistoryBytes,
 			&i.LostActivations,
 			&i.ParkedAt,

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -112,8 +114,8 @@ func TestLimitOfHistoryEvents(t *testing.T) {
 
 	// Signals are refused at the limit; what cannot be refused is kept.
 	id = b.begin("k")
-	task := newTaskID()
-	b.submit(id, history.Suspended, append(set(7), history.ScheduleTask{ID: task, Kind: "t"})...)
+	taskID := newTaskID()
+	b.submit(id, history.Suspended, append(set(7), history.ScheduleTask{ID: taskID, Kind: "t"})...)
 	signal := func() error {
 		_, err := b.engine.Signal(t.Context(), b.org, id, "s", nil)
 		return err
@@ -125,7 +127,7 @@ func TestLimitOfHistoryEvents(t *testing.T) {
 		return err
 	})
 	b.pollTask()
-	b.must(b.tasks.Complete(t.Context(), b.org, task, []byte(`1`)))
+	b.must(b.tasks.Complete(t.Context(), b.org, taskID, []byte(`1`)))
 	if n := len(b.events(id)); n != 11 {
 		t.Fatalf("%d events: the result of the task is lost", n)
 	}
@@ -268,4 +270,84 @@ func TestLimitOfPollers(t *testing.T) {
 	}
 	_, err = b.engine.Poll(t.Context(), b.key(), wake.Poller{Worker: "g"}, 0)
 	b.must(err)
+}
+
+// The limits that nobody can change: just below, at and just above each.
+func TestLimitsOfTheContract(t *testing.T) {
+	b := setUp(t)
+	metadata := func(entries, bytes int) map[string]string {
+		m := map[string]string{}
+		for i := range entries {
+			m[fmt.Sprintf("%02d", i)] = ""
+		}
+		text, err := json.Marshal(m)
+		b.must(err)
+		m["00"] = strings.Repeat("x", max(0, bytes-len(text)))
+		return m
+	}
+	second := int(time.Second)
+	for name, test := range map[string]struct {
+		limit int
+		do    func(n int) engine.StartRequest
+		step  int
+		least bool // the limit is the least that may be
+	}{
+		"names": {limit: flovyn.MaxNameLength, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: strings.Repeat("k", n)}
+		}},
+		"queues": {limit: flovyn.MaxNameLength, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", Queue: strings.Repeat("q", n)}
+		}},
+		"idempotency keys": {limit: flovyn.MaxIdempotencyKeyLength, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", IdempotencyKey: strings.Repeat("k", n)}
+		}},
+		"the longest life of a key": {limit: int(flovyn.MaxIdempotencyTTL), step: second, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", IdempotencyKey: fmt.Sprint(n), KeyTTL: time.Duration(n)}
+		}},
+		"the shortest life of a key": {limit: int(flovyn.MinIdempotencyTTL), least: true, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", IdempotencyKey: fmt.Sprint(n), KeyTTL: time.Duration(n)}
+		}},
+		"entries of metadata": {limit: flovyn.MaxMetadataEntries, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", Metadata: metadata(n, 0)}
+		}},
+		"bytes of metadata": {limit: flovyn.MaxMetadataBytes, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", Metadata: metadata(1, n)}
+		}},
+		"priorities": {limit: int(flovyn.MaxDelay), step: second, do: func(n int) engine.StartRequest {
+			return engine.StartRequest{Kind: "k", Priority: time.Duration(n)}
+		}},
+	} {
+		step := max(test.step, 1)
+		if test.least {
+			step = -step
+		}
+		for _, at := range []struct {
+			n  int
+			ok bool
+		}{{test.limit - step, true}, {test.limit, true}, {test.limit + step, false}} {
+			req := test.do(at.n)
+			req.Org = b.org
+			_, err := b.engine.Start(t.Context(), req)
+			if at.ok && err != nil || !at.ok && !fault.Is(err, fault.Invalid) {
+				t.Errorf("%s of %d, the limit being %d: %v", name, at.n, test.limit, err)
+			}
+		}
+	}
+	for _, at := range []struct {
+		retries int32
+		timeout time.Duration
+		ok      bool
+	}{
+		{flovyn.MaxMaxRetries - 1, 0, true},
+		{flovyn.MaxMaxRetries, 0, true},
+		{flovyn.MaxMaxRetries + 1, 0, false},
+		{0, flovyn.MaxDelay - time.Second, true},
+		{0, flovyn.MaxDelay, true},
+		{0, flovyn.MaxDelay + time.Second, false},
+	} {
+		_, err := b.tasks.Submit(t.Context(), task.SubmitRequest{Org: b.org, Kind: "t", MaxRetries: at.retries, Timeout: at.timeout})
+		if at.ok && err != nil || !at.ok && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%d retries within %s: %v", at.retries, at.timeout, err)
+		}
+	}
 }

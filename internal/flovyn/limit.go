@@ -29,4 +29,7 @@ const (
 	MaxDelay = 100 * 365 * 24 * time.Hour
 	// MaxSignals bounds the signals of one execution.
 	MaxSignals = 10_000
+	// MaxStreamWatchers bounds the streams of an organization that are watched at
+	// one server at once.
+	MaxStreamWatchers = 1_000
 )

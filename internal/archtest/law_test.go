@@ -115,6 +115,11 @@ var wire = []string{"gen/*", "rpc", "client", "client/flow"}
 
 var monopolies = []monopoly{
 	{
+		// Tests are no part of the tree that is looked at.
+		of: "github.com/flovyn/flovyn-server/internal/pgfault", by: []string{"pgfault"},
+		reason: "faults are for tests alone",
+	},
+	{
 		of: "github.com/flovyn/flovyn-server/gen", by: wire,
 		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
 	},
@@ -163,7 +168,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
+		of: "testing", by: []string{"fault", "pgfault", "pgtest", "server/servertest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -64,7 +64,7 @@ type Engine struct {
 	tasks     *wake.Board[flovyn.Assignment]
 	polls     *quota.Gauge[flovyn.OrgID]
 	// refusals remembers why the last submission of an execution was refused.
-	refusals *lru.Cache[flovyn.ExecutionID, string]
+	refusals *lru.Cache[refusalKey, string]
 	later    sync.WaitGroup
 }
 
@@ -73,7 +73,7 @@ const afterwardsTimeout = 30 * time.Second
 
 // New makes an engine. Close ends it.
 func New(cfg Config) *Engine {
-	cfg.Limits = cfg.Limits.orDefault()
+	cfg.Limits = cfg.orDefault()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -139,8 +139,15 @@ func (e *Engine) overflow(ctx context.Context, org flovyn.OrgID, id flovyn.Execu
 // refused.
 const maxRefusals = 4096
 
-func newRefusals() *lru.Cache[flovyn.ExecutionID, string] {
-	cache, err := lru.New[flovyn.ExecutionID, string](maxRefusals)
+// refusalKey has the organization of who submitted: nobody leaves a word with the
+// execution of another one.
+type refusalKey struct {
+	org flovyn.OrgID
+	id  flovyn.ExecutionID
+}
+
+func newRefusals() *lru.Cache[refusalKey, string] {
+	cache, err := lru.New[refusalKey, string](maxRefusals)
 	if err != nil {
 		panic(err) //nolint:forbidigo // only a size that is not positive is refused
 	}
@@ -150,10 +157,10 @@ func newRefusals() *lru.Cache[flovyn.ExecutionID, string] {
 // NoteRefusal remembers that a submission of an execution was refused. Its worker
 // can do nothing about that, so the activation will be lost; should the execution
 // be parked for it, the reason says more.
-func (e *Engine) NoteRefusal(id flovyn.ExecutionID, err error) {
+func (e *Engine) NoteRefusal(org flovyn.OrgID, id flovyn.ExecutionID, err error) {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Exhausted, fault.Precondition:
-		e.refusals.Add(id, fault.Message(err))
+		e.refusals.Add(refusalKey{org, id}, fault.Message(err))
 	default: // says nothing about the submission
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestLimitOfPayloads(t *testing.T) {
 func TestLimitOfCommands(t *testing.T) {
 	b := setUpLimited(t, engine.Limits{MaxCommands: 5})
 	set := func(n int) []history.Command {
-		return commands(n, func(i int) history.Command { return history.SetState{Key: fmt.Sprint(i)} })
+		return commands(n, func(i int) history.Command { return history.SetState{Key: strconv.Itoa(i)} })
 	}
 	for _, n := range []int{4, 5} {
 		b.must(b.submitting(b.begin("k"), set(n))())
@@ -74,10 +75,10 @@ func TestLimitOfWhatIsPending(t *testing.T) {
 	b := setUpLimited(t, engine.Limits{MaxPending: 4})
 	for sort, one := range map[string]func(i int) history.Command{
 		"tasks":    func(int) history.Command { return history.ScheduleTask{ID: newTaskID(), Kind: "t"} },
-		"timers":   func(i int) history.Command { return history.StartTimer{ID: fmt.Sprint(i), After: time.Hour} },
-		"promises": func(i int) history.Command { return history.CreatePromise{Name: fmt.Sprint(i)} },
+		"timers":   func(i int) history.Command { return history.StartTimer{ID: strconv.Itoa(i), After: time.Hour} },
+		"promises": func(i int) history.Command { return history.CreatePromise{Name: strconv.Itoa(i)} },
 		"children": func(i int) history.Command {
-			return history.ScheduleChild{ID: newID(), Name: fmt.Sprint(i), Kind: "sub", Queue: "kids"}
+			return history.ScheduleChild{ID: newID(), Name: strconv.Itoa(i), Kind: "sub", Queue: "kids"}
 		},
 	} {
 		b.must(b.submitting(b.begin("below"), commands(3, one))())
@@ -95,7 +96,7 @@ func TestLimitOfPendingTimersCountsOpenOnes(t *testing.T) {
 	b := setUpLimited(t, engine.Limits{MaxPending: 1})
 	id := b.begin("k")
 	for i := range 3 {
-		timer := fmt.Sprint(i)
+		timer := strconv.Itoa(i)
 		b.submit(id, history.Running, history.StartTimer{ID: timer, After: time.Hour}, history.CancelTimer{ID: timer})
 	}
 }
@@ -103,7 +104,7 @@ func TestLimitOfPendingTimersCountsOpenOnes(t *testing.T) {
 func TestLimitOfHistoryEvents(t *testing.T) {
 	b := setUpLimited(t, engine.Limits{MaxHistoryEvents: 10})
 	set := func(n int) []history.Command {
-		return commands(n, func(i int) history.Command { return history.SetState{Key: fmt.Sprint(i)} })
+		return commands(n, func(i int) history.Command { return history.SetState{Key: strconv.Itoa(i)} })
 	}
 	for _, n := range []int{8, 9} { // beside WORKFLOW_STARTED
 		b.must(b.submitting(b.begin("k"), set(n))())
@@ -197,7 +198,7 @@ func TestHistoryNearlyFull(t *testing.T) {
 		return b.engine.NearlyFull(w)
 	}
 	for i := range 14 {
-		b.submit(id, history.Running, history.SetState{Key: fmt.Sprint(i)})
+		b.submit(id, history.Running, history.SetState{Key: strconv.Itoa(i)})
 	}
 	if nearly() {
 		t.Error("15 of 20 events are near the limit")
@@ -302,10 +303,10 @@ func TestLimitsOfTheContract(t *testing.T) {
 			return engine.StartRequest{Kind: "k", IdempotencyKey: strings.Repeat("k", n)}
 		}},
 		"the longest life of a key": {limit: int(flovyn.MaxIdempotencyTTL), step: second, do: func(n int) engine.StartRequest {
-			return engine.StartRequest{Kind: "k", IdempotencyKey: fmt.Sprint(n), KeyTTL: time.Duration(n)}
+			return engine.StartRequest{Kind: "k", IdempotencyKey: strconv.Itoa(n), KeyTTL: time.Duration(n)}
 		}},
 		"the shortest life of a key": {limit: int(flovyn.MinIdempotencyTTL), least: true, do: func(n int) engine.StartRequest {
-			return engine.StartRequest{Kind: "k", IdempotencyKey: fmt.Sprint(n), KeyTTL: time.Duration(n)}
+			return engine.StartRequest{Kind: "k", IdempotencyKey: strconv.Itoa(n), KeyTTL: time.Duration(n)}
 		}},
 		"entries of metadata": {limit: flovyn.MaxMetadataEntries, do: func(n int) engine.StartRequest {
 			return engine.StartRequest{Kind: "k", Metadata: metadata(n, 0)}

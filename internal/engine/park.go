@@ -23,7 +23,7 @@ func (e *Engine) lose(tx *postgres.Tx, w *flovyn.WorkflowExecution) (parked bool
 		return false
 	}
 	reason := fmt.Sprintf("%d activations in a row were lost: worker %s took the last one and did not submit it", w.Lost, w.WorkerID)
-	if refusal, ok := e.refusals.Get(w.ID); ok {
+	if refusal, ok := e.refusals.Get(refusalKey{w.Org, w.ID}); ok {
 		reason += "; the last submission was refused: " + refusal
 	}
 	w.Status, w.ParkedAt, w.ParkedReason = flovyn.WorkflowPending, tx.Now(), reason

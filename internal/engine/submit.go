@@ -31,9 +31,11 @@ func (e *Engine) Submit(ctx context.Context, org flovyn.OrgID, id flovyn.Executi
 		return full.error
 	}
 	if err != nil {
-		e.NoteRefusal(id, err)
+		e.NoteRefusal(org, id, err)
+		return err
 	}
-	return err
+	e.refusals.Remove(refusalKey{org, id})
+	return nil
 }
 
 // historyFullError refuses a submission for which the history has no room.

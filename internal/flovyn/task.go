@@ -60,7 +60,7 @@ type TaskExecution struct {
 }
 
 // Parked reports whether no worker gets the task until it is released.
-func (t *TaskExecution) Parked() bool { return !t.ParkedAt.IsZero() }
+func (t *TaskExecution) Parked() bool { return !t.ParkedAt.IsZero() && !t.Status.Terminal() }
 
 // Standalone reports whether the task belongs to no workflow.
 func (t *TaskExecution) Standalone() bool { return t.Workflow.IsZero() }

@@ -74,7 +74,7 @@ type WorkflowExecution struct {
 }
 
 // Parked reports whether no worker gets the execution until it is released.
-func (w *WorkflowExecution) Parked() bool { return !w.ParkedAt.IsZero() }
+func (w *WorkflowExecution) Parked() bool { return !w.ParkedAt.IsZero() && !w.Status.Terminal() }
 
 // Score orders the backlog: earlier created and higher priority first.
 func (w *WorkflowExecution) Score() time.Time { return w.CreatedAt.Add(-w.Priority) }

@@ -228,7 +228,7 @@ func (p *Proxy) accept() {
 const dialTimeout = 10 * time.Second
 
 func (p *Proxy) serve(client net.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout) //nolint:forbidigo // a connection has no caller
 	defer cancel()
 	server, err := (&net.Dialer{}).DialContext(ctx, p.upstream[0], p.upstream[1])
 	if err != nil {

@@ -238,7 +238,7 @@ func (h workflowDispatch) SubmitWorkflowCommands(ctx context.Context, req *flovy
 	}
 	commands, err := commandsOf(req.GetCommands(), h.engine.MaxPayload())
 	if err != nil {
-		h.engine.NoteRefusal(id, err)
+		h.engine.NoteRefusal(org, id, err)
 		return nil, err
 	}
 	status, err := statusOf(req.GetStatus(), commands)

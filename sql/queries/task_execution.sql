@@ -129,7 +129,7 @@ SELECT key FROM task_state WHERE task_id = @task_id AND org_id = @org_id ORDER B
 -- Parked tasks of an organization, as ExecutionsParked.
 -- name: TasksParked :many
 SELECT * FROM task_execution
-WHERE org_id = @org_id AND parked_at IS NOT NULL AND (parked_at, id) > (@after_at::timestamptz, @after_id::uuid)
+WHERE org_id = @org_id AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > (@after_at::timestamptz, @after_id::uuid)
   AND (cardinality(@ids::uuid[]) = 0 OR id = ANY (@ids::uuid[]))
   AND (@kind::text = '' OR kind = @kind::text) AND (@queue::text = '' OR queue = @queue::text)
 ORDER BY parked_at, id LIMIT @max;

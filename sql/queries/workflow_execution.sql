@@ -76,7 +76,7 @@ ORDER BY claimed_at LIMIT @max;
 -- place in that order.
 -- name: ExecutionsParked :many
 SELECT * FROM workflow_execution
-WHERE org_id = @org_id AND parked_at IS NOT NULL AND (parked_at, id) > (@after_at::timestamptz, @after_id::uuid)
+WHERE org_id = @org_id AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > (@after_at::timestamptz, @after_id::uuid)
   AND (cardinality(@ids::uuid[]) = 0 OR id = ANY (@ids::uuid[]))
   AND (@kind::text = '' OR kind = @kind::text) AND (@queue::text = '' OR queue = @queue::text)
 ORDER BY parked_at, id LIMIT @max;

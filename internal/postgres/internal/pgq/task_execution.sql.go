@@ -558,7 +558,7 @@ func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgI
 
 const tasksParked = `-- name: TasksParked :many
 SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason FROM task_execution
-WHERE org_id = $1 AND parked_at IS NOT NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
+WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
 ORDER BY parked_at, id LIMIT $7

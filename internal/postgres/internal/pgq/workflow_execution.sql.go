@@ -275,7 +275,7 @@ func (q *Queries) ExecutionsOfClaim(ctx context.Context, db DBTX, claimID int64,
 
 const executionsParked = `-- name: ExecutionsParked :many
 SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution
-WHERE org_id = $1 AND parked_at IS NOT NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
+WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
 ORDER BY parked_at, id LIMIT $7

@@ -37,6 +37,7 @@ func TestLawKnowsWhatIsThere(t *testing.T) {
 	want := []string{
 		"history has a place and is no package: take it out of internal/archtest/law_test.go",
 		"pgserver has a place and is no package: take it out of internal/archtest/law_test.go",
+		"the law lets bench import pgserver, and there is no such package",
 		"the law lets pgserver import something, and there is no such package",
 		"the law lets pgtest import pgserver, and there is no such package",
 	}

@@ -51,7 +51,7 @@ type ResourceType string
 const (
 	// Org is an organization: its settings, keys and membership.
 	Org ResourceType = "Org"
-	// Workflow is a kind of workflow, a definition.
+	// Workflow is a kind of workflow or task, a definition.
 	Workflow ResourceType = "Workflow"
 	// WorkflowExecution is a run of a workflow, with its promises and signals.
 	WorkflowExecution ResourceType = "WorkflowExecution"
@@ -66,6 +66,8 @@ const (
 	Schedule ResourceType = "Schedule"
 	// MetadataFieldDefinition describes a field of executions' metadata.
 	MetadataFieldDefinition ResourceType = "MetadataFieldDefinition"
+	// SavedQuery is a query kept under a name.
+	SavedQuery ResourceType = "SavedQuery"
 )
 
 // The ids of resources that have none of their own.
@@ -80,7 +82,8 @@ const (
 type Resource struct {
 	// Type is the sort of thing.
 	Type ResourceType
-	// ID names it in messages: an identifier, a workflow kind, AnyID or NewID.
+	// ID names it in messages: an identifier, a workflow kind, AnyID or NewID; of an
+	// organization about to be created, its slug.
 	ID string
 	// Org is the organization it belongs to, never taken from the caller. It is
 	// zero only for an organization about to be created.

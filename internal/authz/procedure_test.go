@@ -10,20 +10,31 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 )
+
+// managed are the files of the management API.
+func managed() (files []protoreflect.FileDescriptor) {
+	protoregistry.GlobalFiles.RangeFilesByPackage(apiv1.File_flovyn_api_v1_rest_proto.Package(), func(file protoreflect.FileDescriptor) bool {
+		files = append(files, file)
+		return true
+	})
+	return files
+}
 
 // described returns every method of the compiled descriptors.
 func described(t *testing.T) map[string]bool {
 	t.Helper()
 	procedures := map[string]bool{}
-	for _, file := range []protoreflect.FileDescriptor{
+	for _, file := range append(managed(), []protoreflect.FileDescriptor{
 		flovynv1.File_flovyn_v1_flovyn_proto, flovynv1.File_flovyn_v1_agent_proto,
 		healthv1.File_grpc_health_v1_health_proto,
 		reflectionv1.File_grpc_reflection_v1_reflection_proto,
 		reflectionv1alpha.File_grpc_reflection_v1alpha_reflection_proto,
-	} {
+	}...) {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
@@ -31,7 +42,7 @@ func described(t *testing.T) map[string]bool {
 			}
 		}
 	}
-	if len(procedures) < 51 {
+	if len(procedures) < 51+70 {
 		t.Fatalf("the descriptors hold only %d procedures", len(procedures))
 	}
 	return procedures
@@ -55,8 +66,11 @@ func TestEveryProcedureHasARule(t *testing.T) {
 func TestRulesAreWellFormed(t *testing.T) {
 	t.Parallel()
 	for procedure, rule := range rules {
-		if rule.Public != (len(rule.Checks) == 0) {
-			t.Errorf("%s: public %v with %d checks", procedure, rule.Public, len(rule.Checks))
+		if (rule.Public || rule.Authenticated) != (len(rule.Checks) == 0) {
+			t.Errorf("%s: public %v, authenticated %v with %d checks", procedure, rule.Public, rule.Authenticated, len(rule.Checks))
+		}
+		if rule.Authenticated && (rule.Public || !strings.HasSuffix(procedure, "/WhoAmI")) {
+			t.Errorf("%s needs no permission", procedure)
 		}
 		if rule.Public && strings.HasPrefix(procedure, "/flovyn.") {
 			t.Errorf("%s is public", procedure)

@@ -3,13 +3,16 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // ending is how an execution ends.
@@ -30,6 +33,7 @@ func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *histor
 	tx.UpdateExecution(w)
 	w.Status, w.EndedAt, w.News, w.Disputed = how.status, tx.Now(), false, false
 	w.Lost, w.ParkedAt, w.ParkedReason = 0, time.Time{}, ""
+	e.traceEnd(tx, w, how)
 	if w.IdempotencyKey != "" && how.status != flovyn.WorkflowCompleted {
 		tx.DropKey(flovyn.Key{Org: w.Org, Scope: flovyn.KeyWorkflow, Name: w.IdempotencyKey}, w.ID.UUID())
 		w.IdempotencyKey = ""
@@ -56,6 +60,31 @@ func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *histor
 	}
 	return e.Tell(tx, parent, history.ChildGaveUp(w, how.errorText))
 }
+
+// traceEnd sends the span of an execution, from its first activation to its end.
+func (e *Engine) traceEnd(tx *postgres.Tx, w *flovyn.WorkflowExecution, how ending) {
+	if !e.cfg.Tracer.Enabled() || w.Traceparent == "" {
+		return
+	}
+	span := trace.Span{
+		Parent: w.Traceparent, Name: "workflow." + strings.ToLower(string(how.status)), Start: w.CreatedAt, End: w.EndedAt,
+		Attributes: map[string]any{
+			"tenant.id": w.Org.String(), "workflow.id": w.ID.String(), "workflow.kind": w.Kind,
+			"total_duration_ms": w.EndedAt.Sub(w.CreatedAt),
+		},
+	}
+	if !w.StartedAt.IsZero() {
+		span.Attributes["pending_duration_ms"] = w.StartedAt.Sub(w.CreatedAt)
+	}
+	if how.status == flovyn.WorkflowFailed {
+		span.Error = errWorkflowFailed
+	}
+	tx.OnCommit(func() { e.cfg.Tracer.Record(span) })
+}
+
+// errWorkflowFailed marks spans. What the workflow itself said may be a
+// customer's.
+var errWorkflowFailed = errors.New("the workflow failed")
 
 // Cancel ends an execution and its open children as cancelled. No worker is
 // asked: what one still submits is ignored. Cancelling twice is no error;

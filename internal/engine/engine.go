@@ -38,6 +38,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/quota"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	TimerSet func(in time.Duration)
 	// Limits bounds what workflows, tasks and polls may take up.
 	Limits
+	// Tracer takes the spans of what is over. Default: none are sent.
+	Tracer *trace.Tracer
 	Logger *slog.Logger
 }
 
@@ -77,6 +80,9 @@ func New(cfg Config) *Engine {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = trace.Off()
+	}
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.Class, wake.Key) {}
 	}
@@ -94,6 +100,9 @@ func New(cfg Config) *Engine {
 	}, cfg.Logger)
 	return e
 }
+
+// Tracer takes the spans of what is over.
+func (e *Engine) Tracer() *trace.Tracer { return e.cfg.Tracer }
 
 // ClosePolls sends all pollers away empty-handed. Polls that come later return
 // at once.

@@ -74,7 +74,17 @@ type Error struct {
 	Message string
 	// Field is the path of the offending input field, when one is at fault.
 	Field string
-	cause error
+	// Details are the faults of several places of the input.
+	Details []Detail
+	cause   error
+}
+
+// Detail is what is wrong at one place of the input.
+type Detail struct {
+	// Path names the place: a field, or a place within a payload.
+	Path string
+	// Message says what is wrong there, and does not repeat the path.
+	Message string
 }
 
 // Error returns the client's message, followed by the cause for the log.
@@ -100,7 +110,25 @@ func Wrap(kind Kind, cause error, format string, args ...any) *Error {
 
 // InvalidField is Invalid, naming the input field that is at fault.
 func InvalidField(field, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Field: field, Message: field + ": " + fmt.Sprintf(format, args...)}
+	reason := fmt.Sprintf(format, args...)
+	return &Error{Kind: Invalid, Field: field, Message: field + ": " + reason, Details: []Detail{{Path: field, Message: reason}}}
+}
+
+// InvalidInput is Invalid, naming every place that is at fault.
+func InvalidInput(message string, details []Detail) *Error {
+	e := &Error{Kind: Invalid, Message: message, Details: details}
+	if len(details) > 0 {
+		e.Field = details[0].Path
+	}
+	return e
+}
+
+// DetailsOf returns the places of the input that are at fault, if err names any.
+func DetailsOf(err error) []Detail {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Details
+	}
+	return nil
 }
 
 // KindOf returns the kind of err: that of the outermost *Error in its chain,

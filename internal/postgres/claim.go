@@ -26,6 +26,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 		activations = make([]flovyn.Activation, len(rows))
 		for i, r := range rows {
 			activations[i] = activationOf(&r.WorkflowExecution, r.StartedData)
+			activations[i].Waited = r.Waited
 		}
 		return err
 	}, func(ctx context.Context, db pgq.DBTX) error {
@@ -58,6 +59,7 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 		assignments = make([]flovyn.Assignment, len(rows))
 		for i, r := range rows {
 			assignments[i] = assignmentOf(&r.TaskExecution, r.ScheduledData, r.PayloadInput)
+			assignments[i].Waited = r.Waited
 		}
 		return err
 	}, func(ctx context.Context, db pgq.DBTX) error {
@@ -164,6 +166,29 @@ func (s *Store) Backlogs(ctx context.Context) ([]Backlog, error) {
 		backlogs[i] = Backlog{flovyn.Class(r.Class), flovyn.OrgID(r.OrgID), r.Queue}
 	}
 	return backlogs, nil
+}
+
+// BacklogSample is how much work of a queue waits.
+type BacklogSample struct {
+	Backlog
+	// Depth is how much, as far as it was counted.
+	Depth int
+	// Age is how long what is next has waited.
+	Age time.Duration
+}
+
+// SampleBacklogs measures at most so many queues that have runnable work, and
+// counts no further than most in each.
+func (s *Store) SampleBacklogs(ctx context.Context, queues, most int) ([]BacklogSample, error) {
+	rows, err := s.q.ReadySample(ctx, s.pool, int32(most), int32(queues))
+	if err != nil {
+		return nil, fmt.Errorf("measuring the backlog: %w", translate(err))
+	}
+	samples := make([]BacklogSample, len(rows))
+	for i, r := range rows {
+		samples[i] = BacklogSample{Backlog{flovyn.Class(r.Class), flovyn.OrgID(r.OrgID), r.Queue}, int(r.Depth), r.Age}
+	}
+	return samples, nil
 }
 
 // StaleExecution is an activation that a worker has held for too long.

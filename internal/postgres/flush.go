@@ -65,6 +65,7 @@ func (o *writes) insertExecutions(w *work) statement {
 		p.EndedAts = append(p.EndedAts, e.EndedAt)
 		p.News = append(p.News, e.News)
 		p.HistoryBytes = append(p.HistoryBytes, e.HistoryBytes)
+		p.Traceparents = append(p.Traceparents, e.Traceparent)
 		delete(o.executions, id) // inserted as it stands in the end
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.ExecutionsInsert(ctx, db, p) }
@@ -128,6 +129,7 @@ func (o *writes) insertTasks(w *work) statement {
 		p.CreatedAts = append(p.CreatedAts, t.CreatedAt)
 		p.EndedAts = append(p.EndedAts, t.EndedAt)
 		p.Errors = append(p.Errors, t.Error)
+		p.Traceparents = append(p.Traceparents, t.Traceparent)
 		delete(o.tasks, id)
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.TasksInsert(ctx, db, p) }

@@ -1,13 +1,17 @@
-// Package rpc is the door of the worker protocol: Connect handlers, reached as
-// gRPC, gRPC-Web and Connect, in binary and in JSON.
+// Package rpc is the door of the worker protocol, flovyn.v1, and of the
+// management API, flovyn.api.v1: Connect handlers, reached as gRPC, gRPC-Web and
+// Connect, in binary and in JSON. The handlers of the management API are in the
+// files that begin with api_.
 //
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
-//	observe          one log record; a failure becomes a code of the wire
+//	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
 //	limitRate        an organization that calls too fast is told when to come again
-//	guard            each message received is validated and authorized
+//	guard            each message received is validated and authorized; what is
+//	                 refused or changed is noted for the audit
+//	lifetime         a stream ends before its credential does
 //	handler          reads identifiers, calls one deed, converts the answer
 //
 // The interceptors surround the whole call, so unary calls and streams of every
@@ -19,7 +23,9 @@
 // A request that names an organization must name the caller's: the policies
 // forbid any other, and the handler compares once more. A request that names
 // none is about the caller's own organization; what it identifies is looked up
-// there, so that something foreign is answered exactly as something absent.
+// there, so that something foreign is answered exactly as something absent. The
+// management API names organizations by their slugs; one that is not the caller's
+// is answered as that of no organization.
 //
 // # Failures
 //
@@ -33,6 +39,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -40,11 +47,18 @@ import (
 	"connectrpc.com/grpcreflect/v2"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metadata"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/quota"
+	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/token"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -53,12 +67,27 @@ type Config struct {
 	Engine     *engine.Engine
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
+	Search     *search.Searcher
+	Metadata   *metadata.Fields
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
 	// Rate bounds the calls of one organization; nil does not.
 	Rate *quota.Rate[flovyn.OrgID]
+	// OrganizationBySlug is Organization by its slug, asked about those that
+	// callers name while authentication is off.
+	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
+	// Orgs creates organizations.
+	Orgs *org.Resolver
+	// Tokens are the worker tokens of this server; nil where it accepts none.
+	Tokens *token.Tokens
+	// Audit takes note of refusals and changes; nil takes none.
+	Audit *audit.Trail
+	// StreamMaxAge is how long a stream may be open.
+	StreamMaxAge time.Duration
+	// Version is the server's, for whoever asks.
+	Version string
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -66,7 +95,9 @@ type Config struct {
 	// Stopping is closed when the server begins to stop. Streams that would
 	// otherwise stay open end then.
 	Stopping <-chan struct{}
-	Log      *slog.Logger
+	// Metrics counts calls. Default: nobody reads them.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // door is what the handlers share.
@@ -74,8 +105,16 @@ type door struct {
 	engine   *engine.Engine
 	tasks    *task.Tasks
 	workers  *worker.Registry
+	search   *search.Searcher
+	metadata *metadata.Fields
 	orgs     *knownOrgs
+	founding *org.Resolver
+	tokens   *token.Tokens
+	audit    *audit.Trail
+	version  string
 	stopping <-chan struct{}
+	metrics  *metrics.Metrics
+	tracer   *trace.Tracer
 	log      *slog.Logger
 }
 
@@ -86,15 +125,23 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
-	interceptors := []connect.ServerInterceptor{observe(cfg.Log), recoverPanics}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
+	}
+	tracer := cfg.Engine.Tracer()
+	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
+	interceptors := []connect.ServerInterceptor{observe(cfg.Log, cfg.Metrics, tracer), recoverPanics}
 	if cfg.Rate != nil {
 		interceptors = append(interceptors, limitRate(cfg.Rate))
 	}
-	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator))...)
+	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))...)
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: newKnownOrgs(cfg.Organization),
-		stopping: cfg.Stopping, log: cfg.Log,
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
+		search: cfg.Search, metadata: cfg.Metadata,
+		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
+	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})
 	flovynv1connect.RegisterWorkflowQueryHandler(server, workflowQuery{d})
 	flovynv1connect.RegisterTaskExecutionHandler(server, taskExecution{d})

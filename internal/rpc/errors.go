@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	connect "connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connectproto"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -40,7 +43,7 @@ func wireError(err error) *connect.Error {
 	var transport *connect.Error
 	switch {
 	case errors.As(err, &known) && known.Kind != fault.Internal:
-		return connect.NewError(codeOf(known.Kind), fault.Message(err)).WithCause(err)
+		return withDetails(connect.NewError(codeOf(known.Kind), fault.Message(err)), known.Details).WithCause(err)
 	case known == nil && errors.As(err, &transport) && !transport.IsRemote():
 		// Of the transport's own making: a message too long, or not decodable.
 		return transport
@@ -54,6 +57,28 @@ func wireError(err error) *connect.Error {
 			WithCause(internalError{id: id, cause: err})
 	}
 }
+
+// withDetails adds the places of the input that are at fault, as the well-known
+// google.rpc.BadRequest.
+func withDetails(wire *connect.Error, places []fault.Detail) *connect.Error {
+	if len(places) == 0 {
+		return wire
+	}
+	bad := &errdetails.BadRequest{}
+	for _, place := range places {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field: text(place.Path), Description: text(place.Message),
+		})
+	}
+	detail, err := connectproto.NewErrorDetail(bad)
+	if err != nil { // the message says it as well
+		return wire
+	}
+	return wire.WithDetail(detail)
+}
+
+// text is what of s a message can carry: protobuf texts are UTF-8.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 func codeOf(kind fault.Kind) connect.Code {
 	if code, ok := codes[kind]; ok {

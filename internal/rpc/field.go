@@ -34,6 +34,16 @@ func (d door) named(ctx context.Context, orgID string) (flovyn.OrgID, error) {
 	return org, nil
 }
 
+// slugged returns the organization whose slug a request of the management API
+// names. The guard has compared it already; this is the second wall.
+func (d door) slugged(ctx context.Context, slug string) (flovyn.OrgID, error) {
+	c, ok := caller.From(ctx)
+	if !ok {
+		return flovyn.OrgID{}, fault.New(fault.Unauthenticated, "Authentication required")
+	}
+	return d.orgs.slugged(ctx, c, slug)
+}
+
 // own returns the organization of a request that names none: the caller's. A
 // caller who is trusted because authentication is off has none, and locate then
 // finds it by what the request is about.

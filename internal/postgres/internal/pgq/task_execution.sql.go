@@ -83,7 +83,7 @@ func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUI
 }
 
 const taskGet = `-- name: TaskGet :one
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason FROM task_execution WHERE id = $1 AND org_id = $2
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution WHERE id = $1 AND org_id = $2
 `
 
 func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*TaskExecution, error) {
@@ -116,6 +116,7 @@ func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid
 		&i.LostAttempts,
 		&i.ParkedAt,
 		&i.ParkedReason,
+		&i.Traceparent,
 	)
 	return &i, err
 }
@@ -341,22 +342,23 @@ func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now time.Time
 
 const tasksClaim = `-- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'task' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
         execution_count = t.execution_count + 1, claim_id = $5
     FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING' AND t.parked_at IS NULL
-    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason
+    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent
 )
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, e.data AS scheduled_data, p.input AS payload_input FROM claimed t
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent, e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
+FROM claimed t JOIN numbered n ON n.id = t.id
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
 `
@@ -373,6 +375,7 @@ type TasksClaimRow struct {
 	TaskExecution TaskExecution
 	ScheduledData []byte
 	PayloadInput  []byte
+	Waited        time.Duration
 }
 
 func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams) ([]*TasksClaimRow, error) {
@@ -417,8 +420,10 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 			&i.TaskExecution.LostAttempts,
 			&i.TaskExecution.ParkedAt,
 			&i.TaskExecution.ParkedReason,
+			&i.TaskExecution.Traceparent,
 			&i.ScheduledData,
 			&i.PayloadInput,
+			&i.Waited,
 		); err != nil {
 			return nil, err
 		}
@@ -432,12 +437,13 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 
 const tasksInsert = `-- name: TasksInsert :exec
 INSERT INTO task_execution (id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms,
-    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at)
+    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at,
+    traceparent)
 SELECT u.id, u.org_id, nullif(u.workflow_id, '00000000-0000-0000-0000-000000000000'), u.kind, u.queue, u.status,
     u.execution_count, u.max_retries, u.timeout_ms, u.history_month, u.scheduled_seq, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.error, u.idempotency_key,
     nullif(u.metadata, '')::jsonb, u.created_at, nullif(u.claimed_at, '0001-01-01 00:00:00+00'),
-    nullif(u.ended_at, '0001-01-01 00:00:00+00')
+    nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.traceparent
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::uuid[]) AS workflow_id,
     unnest($4::text[]) AS kind, unnest($5::text[]) AS queue, unnest($6::text[]) AS status,
     unnest($7::integer[]) AS execution_count, unnest($8::integer[]) AS max_retries,
@@ -445,7 +451,7 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::
     unnest($11::integer[]) AS scheduled_seq, unnest($12::text[]) AS worker_id, unnest($13::text[]) AS error,
     unnest($14::timestamptz[]) AS claimed_at, unnest($15::text[]) AS idempotency_key,
     unnest($16::text[]) AS metadata, unnest($17::timestamptz[]) AS created_at,
-    unnest($18::timestamptz[]) AS ended_at) AS u
+    unnest($18::timestamptz[]) AS ended_at, unnest($19::text[]) AS traceparent) AS u
 `
 
 type TasksInsertParams struct {
@@ -467,6 +473,7 @@ type TasksInsertParams struct {
 	Metadata        []string
 	CreatedAts      []time.Time
 	EndedAts        []time.Time
+	Traceparents    []string
 }
 
 func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertParams) error {
@@ -489,12 +496,13 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 		arg.Metadata,
 		arg.CreatedAts,
 		arg.EndedAts,
+		arg.Traceparents,
 	)
 	return err
 }
 
 const tasksOfClaim = `-- name: TasksOfClaim :many
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent, e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
 WHERE t.ended_at IS NULL AND t.status = 'RUNNING' AND t.claim_id = $1 AND (t.org_id = $2) IS TRUE
@@ -543,6 +551,7 @@ func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgI
 			&i.TaskExecution.LostAttempts,
 			&i.TaskExecution.ParkedAt,
 			&i.TaskExecution.ParkedReason,
+			&i.TaskExecution.Traceparent,
 			&i.ScheduledData,
 			&i.PayloadInput,
 		); err != nil {
@@ -557,7 +566,7 @@ func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgI
 }
 
 const tasksParked = `-- name: TasksParked :many
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason FROM task_execution
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution
 WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
@@ -619,6 +628,7 @@ func (q *Queries) TasksParked(ctx context.Context, db DBTX, arg *TasksParkedPara
 			&i.LostAttempts,
 			&i.ParkedAt,
 			&i.ParkedReason,
+			&i.Traceparent,
 		); err != nil {
 			return nil, err
 		}

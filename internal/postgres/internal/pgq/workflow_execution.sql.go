@@ -13,7 +13,7 @@ import (
 )
 
 const executionGet = `-- name: ExecutionGet :one
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason, traceparent FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
 
 func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkflowExecution, error) {
@@ -47,29 +47,62 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 		&i.LostActivations,
 		&i.ParkedAt,
 		&i.ParkedReason,
+		&i.Traceparent,
 	)
 	return &i, err
 }
 
+const executionTraces = `-- name: ExecutionTraces :many
+SELECT id, traceparent FROM workflow_execution
+WHERE id = ANY ($1::uuid[]) AND (org_id = $2) IS TRUE AND traceparent <> ''
+`
+
+type ExecutionTracesRow struct {
+	ID          uuid.UUID
+	Traceparent string
+}
+
+// The traces that executions belong to, as far as they are the organization's and
+// belong to one.
+func (q *Queries) ExecutionTraces(ctx context.Context, db DBTX, ids []uuid.UUID, orgID uuid.UUID) ([]*ExecutionTracesRow, error) {
+	rows, err := db.Query(ctx, executionTraces, ids, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionTracesRow
+	for rows.Next() {
+		var i ExecutionTracesRow
+		if err := rows.Scan(&i.ID, &i.Traceparent); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionsClaim = `-- name: ExecutionsClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
         activations = w.activations + 1, updated_at = clock_timestamp(), claim_id = $5
     FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING' AND w.parked_at IS NULL
-    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason
+    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, e.data AS started_data
-FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent, e.data AS started_data, (w.claimed_at - n.listed_at)::interval AS waited
+FROM claimed w JOIN numbered n ON n.id = w.id JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
 `
 
 type ExecutionsClaimParams struct {
@@ -83,6 +116,7 @@ type ExecutionsClaimParams struct {
 type ExecutionsClaimRow struct {
 	WorkflowExecution WorkflowExecution
 	StartedData       []byte
+	Waited            time.Duration
 }
 
 // Claims the first runnable executions of a queue for the named workers. They are
@@ -130,7 +164,9 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 			&i.WorkflowExecution.LostActivations,
 			&i.WorkflowExecution.ParkedAt,
 			&i.WorkflowExecution.ParkedReason,
+			&i.WorkflowExecution.Traceparent,
 			&i.StartedData,
+			&i.Waited,
 		); err != nil {
 			return nil, err
 		}
@@ -144,11 +180,13 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 
 const executionsInsert = `-- name: ExecutionsInsert :exec
 INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
-    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, history_bytes)
+    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at,
+    traceparent, history_bytes)
 SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
-    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at, u.history_bytes
+    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at,
+    u.traceparent, u.history_bytes
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS kind,
     unnest($4::text[]) AS queue, unnest($5::text[]) AS status,
     unnest($6::integer[]) AS last_seq, unnest($7::boolean[]) AS news, unnest($8::integer[]) AS history_month,
@@ -158,7 +196,7 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::
     unnest($15::integer[]) AS activations, unnest($16::text[]) AS idempotency_key,
     unnest($17::text[]) AS metadata, unnest($18::timestamptz[]) AS created_at,
     unnest($19::timestamptz[]) AS started_at, unnest($20::timestamptz[]) AS ended_at,
-    unnest($21::bigint[]) AS history_bytes) AS u
+    unnest($21::text[]) AS traceparent, unnest($22::bigint[]) AS history_bytes) AS u
 `
 
 type ExecutionsInsertParams struct {
@@ -182,6 +220,7 @@ type ExecutionsInsertParams struct {
 	CreatedAts       []time.Time
 	StartedAts       []time.Time
 	EndedAts         []time.Time
+	Traceparents     []string
 	HistoryBytes     []int64
 }
 
@@ -207,13 +246,14 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 		arg.CreatedAts,
 		arg.StartedAts,
 		arg.EndedAts,
+		arg.Traceparents,
 		arg.HistoryBytes,
 	)
 	return err
 }
 
 const executionsOfClaim = `-- name: ExecutionsOfClaim :many
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, e.data AS started_data
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent, e.data AS started_data
 FROM workflow_execution w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
 WHERE w.ended_at IS NULL AND w.status = 'RUNNING' AND w.claim_id = $1 AND (w.org_id = $2) IS TRUE
 `
@@ -261,6 +301,7 @@ func (q *Queries) ExecutionsOfClaim(ctx context.Context, db DBTX, claimID int64,
 			&i.WorkflowExecution.LostActivations,
 			&i.WorkflowExecution.ParkedAt,
 			&i.WorkflowExecution.ParkedReason,
+			&i.WorkflowExecution.Traceparent,
 			&i.StartedData,
 		); err != nil {
 			return nil, err
@@ -274,7 +315,7 @@ func (q *Queries) ExecutionsOfClaim(ctx context.Context, db DBTX, claimID int64,
 }
 
 const executionsParked = `-- name: ExecutionsParked :many
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason FROM workflow_execution
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason, traceparent FROM workflow_execution
 WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
   AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
   AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
@@ -338,6 +379,7 @@ func (q *Queries) ExecutionsParked(ctx context.Context, db DBTX, arg *Executions
 			&i.LostActivations,
 			&i.ParkedAt,
 			&i.ParkedReason,
+			&i.Traceparent,
 		); err != nil {
 			return nil, err
 		}

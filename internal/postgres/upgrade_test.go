@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -230,4 +231,41 @@ func constraints(t *testing.T, conn *pgx.Conn) map[string]constraint {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// A migration that meets steps of the previous version's servers may end up with
+// one of them waiting for the other. It is then tried again.
+func TestMigrateAmongSteps(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, version := released(t)
+	dsn := pgtest.NewEmpty(t)
+	if err := postgres.MigrateTo(ctx, dsn, version); err != nil {
+		t.Fatal(err)
+	}
+	step, observer := connectTo(t, dsn), connectTo(t, dsn)
+	run := func(sql string) {
+		t.Helper()
+		if _, err := step.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("SET deadlock_timeout = '1h'") // so that it is the migration that finds out
+	run("BEGIN")
+	run("SELECT * FROM task_execution FOR UPDATE")
+	migrated := make(chan error, 1)
+	go func() { migrated <- postgres.Migrate(ctx, dsn) }()
+	for waits := false; !waits; {
+		err := observer.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+			WHERE datname = current_database() AND NOT granted)`).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("SELECT * FROM workflow_execution FOR UPDATE")
+	run("COMMIT")
+	if err := <-migrated; err != nil {
+		t.Fatal(err)
+	}
 }

@@ -70,7 +70,7 @@ func buildPrevious(ctx context.Context, t *testing.T) string {
 	for _, command := range [][]string{
 		{"git", "-C", strings.TrimSpace(string(root)), "archive", "--output", archive, previous},
 		{"tar", "-x", "-C", source, "-f", archive},
-		{"go", "-C", source, "build", "-o", filepath.Join(source, "flovyn-server"), "./cmd/flovyn-server"},
+		{"go", "-C", source, "build", "-trimpath", "-o", filepath.Join(source, "flovyn-server"), "./cmd/flovyn-server"},
 	} {
 		if out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("building the previous version (a shallow clone lacks it): %v: %v\n%s", command, err, out)

@@ -49,7 +49,10 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	// A model of the engine to compare it with; it knows nobody, not even history.
+	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -71,6 +74,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
@@ -79,6 +83,8 @@ var places = []place{
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
 	{name: "rest", floor: doors},
+	{name: "openapi", floor: doors, also: []string{"rest"}},
+	{name: "openapi/openapitest", floor: doors},
 	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
@@ -87,7 +93,7 @@ var places = []place{
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
 	// The server's main starts the example workflow in `dev --demo`.
 	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
@@ -120,7 +126,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -176,11 +182,15 @@ var monopolies = []monopoly{
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
+		of: "github.com/swaggest/swgui", by: []string{"openapi"},
+		reason: "one page shows the API",
+	},
+	{
 		of: "github.com/pelletier/go-toml", by: []string{"config"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

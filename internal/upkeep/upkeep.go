@@ -32,12 +32,14 @@ const (
 	// backlogInterval is how late a lost hint may make a poller.
 	backlogInterval = 5 * time.Second
 	// reclaimInterval and silenceInterval are how often all open work is looked
-	// through for workers that went away.
+	// through for workers that went away; oftener where they have less time.
 	reclaimInterval = 15 * time.Second
 	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
-	keysInterval    = 5 * time.Minute
-	monthsInterval  = 6 * time.Hour
+	// shortest is as often as anything is looked through.
+	shortest       = 250 * time.Millisecond
+	keysInterval   = 5 * time.Minute
+	monthsInterval = 6 * time.Hour
 	// sampleInterval is how old a published depth of a queue may be.
 	sampleInterval = 15 * time.Second
 	auditInterval  = time.Hour
@@ -102,10 +104,12 @@ func New(cfg Config) *Upkeep {
 	}
 	u := &Upkeep{cfg: cfg}
 	u.timers = loop.New("timers", timerInterval, timerInterval/10, u.FireTimers, cfg.Logger)
+	reclaim := max(min(reclaimInterval, cfg.ActivationTimeout/4), shortest)
+	silence := max(min(silenceInterval, cfg.TaskSilence/4), shortest)
 	u.parts = []loop.Part{
 		u.timers,
-		loop.New("activations", reclaimInterval, reclaimInterval/5, u.ReclaimActivations, cfg.Logger),
-		loop.New("tasks", silenceInterval, silenceInterval/5, u.ReclaimTasks, cfg.Logger),
+		loop.New("activations", reclaim, reclaim/5, u.ReclaimActivations, cfg.Logger),
+		loop.New("tasks", silence, silence/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),

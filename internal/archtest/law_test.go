@@ -112,6 +112,7 @@ var places = []place{
 	{name: "archtest", floor: words},
 	{name: "wirecontract", floor: words},
 	{name: "deploy", floor: words},
+	{name: "docs", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise

@@ -126,6 +126,8 @@ var places = []place{
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
 	{name: "wirecontract", floor: words},
+	{name: "deploy", floor: words},
+	{name: "docs", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise

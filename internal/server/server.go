@@ -397,6 +397,7 @@ func (s *Server) start(ctx context.Context) error {
 		return fmt.Errorf("starting background work: %w", err)
 	}
 	for _, l := range s.listeners {
+		l.served = true
 		s.serving.Go(func() { s.serve(l) })
 		s.log.InfoContext(ctx, "listening", "door", l.name, "address", l.Addr().String(), "tls", l.tls)
 	}

@@ -47,6 +47,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/metadata"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -59,6 +60,7 @@ type Config struct {
 	Workers    *worker.Registry
 	Search     *search.Searcher
 	Metadata   *metadata.Fields
+	Schedules  *schedule.Schedules
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -78,14 +80,15 @@ type Config struct {
 
 // door is what the handlers share.
 type door struct {
-	engine   *engine.Engine
-	tasks    *task.Tasks
-	workers  *worker.Registry
-	search   *search.Searcher
-	metadata *metadata.Fields
-	orgs     *knownOrgs
-	stopping <-chan struct{}
-	log      *slog.Logger
+	engine    *engine.Engine
+	tasks     *task.Tasks
+	workers   *worker.Registry
+	search    *search.Searcher
+	metadata  *metadata.Fields
+	schedules *schedule.Schedules
+	orgs      *knownOrgs
+	stopping  <-chan struct{}
+	log       *slog.Logger
 }
 
 // New makes the server of all procedures. Transports other than HTTP may be put
@@ -99,7 +102,7 @@ func New(cfg Config) (*connect.Server, error) {
 	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
-		search: cfg.Search, metadata: cfg.Metadata,
+		search: cfg.Search, metadata: cfg.Metadata, schedules: cfg.Schedules,
 		stopping: cfg.Stopping, log: cfg.Log,
 	}
 	registerAPI(server, d)

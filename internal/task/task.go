@@ -47,8 +47,9 @@ type SubmitRequest struct {
 	Input    []byte
 	// Queue defaults to flovyn.DefaultQueue.
 	Queue string
-	// MaxRetries of zero stands for flovyn.DefaultMaxRetries.
+	// MaxRetries of zero stands for flovyn.DefaultMaxRetries, unless NoRetries.
 	MaxRetries     int32
+	NoRetries      bool
 	Timeout        time.Duration
 	Metadata       map[string]string
 	IdempotencyKey string
@@ -79,7 +80,7 @@ func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
 	if req.Timeout < 0 || req.Timeout > flovyn.MaxDelay {
 		return fault.InvalidField("timeout_ms", "out of range")
 	}
-	if req.MaxRetries == 0 {
+	if req.MaxRetries == 0 && !req.NoRetries {
 		req.MaxRetries = flovyn.DefaultMaxRetries
 	}
 	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)

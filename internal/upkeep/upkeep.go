@@ -1,6 +1,6 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
-// case a hint was lost, signs of life are written, expired idempotency keys go,
+// case a hint was lost, signs of life are written, schedules fire, expired idempotency keys go,
 // and next month's history partition is made in time.
 //
 // Every server runs all loops. Each acts through steps that look again under
@@ -20,6 +20,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -35,8 +36,13 @@ const (
 	reclaimInterval = 15 * time.Second
 	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
-	keysInterval    = 5 * time.Minute
-	monthsInterval  = 6 * time.Hour
+	// scheduleInterval is how late a schedule may fire, settleInterval how late the
+	// end of what it started may be noted.
+	scheduleInterval = time.Second
+	settleInterval   = 5 * time.Second
+	runsInterval     = time.Hour
+	keysInterval     = 5 * time.Minute
+	monthsInterval   = 6 * time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64
@@ -50,6 +56,8 @@ type Config struct {
 	Engine  *engine.Engine
 	Tasks   *task.Tasks
 	Workers *worker.Registry
+	// Schedules are those to fire.
+	Schedules *schedule.Schedules
 	// ActivationTimeout is how long a worker may hold an activation. Default 60 s.
 	ActivationTimeout time.Duration
 	// TaskSilence is how long the worker of a running task may give no sign of
@@ -88,6 +96,9 @@ func New(cfg Config) *Upkeep {
 		loop.New("tasks", silenceInterval, silenceInterval/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
+		loop.New("schedules", scheduleInterval, scheduleInterval/10, cfg.Schedules.Run, cfg.Logger),
+		loop.New("schedule runs", settleInterval, settleInterval/5, cfg.Schedules.Settle, cfg.Logger),
+		loop.New("old schedule runs", runsInterval, runsInterval/10, cfg.Schedules.DeleteOldRuns, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
 	}

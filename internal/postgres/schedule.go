@@ -61,7 +61,7 @@ func (s *Store) Schedule(ctx context.Context, org flovyn.OrgID, id flovyn.Schedu
 
 // Schedules lists schedules by name, and says how many there are.
 func (s *Store) Schedules(ctx context.Context, org flovyn.OrgID, limit, offset int) ([]flovyn.Schedule, int64, error) {
-	rows, err := s.q.ScheduleList(ctx, s.pool, org.UUID(), int32(limit), int32(offset))
+	rows, err := s.q.ScheduleList(ctx, s.pool, org.UUID(), int32(offset), int32(limit))
 	if err != nil {
 		return nil, 0, translate(err)
 	}

@@ -14,10 +14,10 @@ import (
 // batch bounds what one transaction decides and one look takes on.
 const batch = 100
 
-// Run decides on all schedules that are due, and starts what was decided, here or
+// Fire decides on all schedules that are due, and starts what was decided, here or
 // by a server that died before it could. One target that cannot be started does
 // not hold up the others.
-func (k *Schedules) Run(ctx context.Context) error {
+func (k *Schedules) Fire(ctx context.Context) error {
 	decided := func(t *postgres.ScheduleTx, s *flovyn.Schedule) error { return k.decide(ctx, t, s) }
 	for {
 		n, err := k.store.DueSchedules(ctx, batch, decided)

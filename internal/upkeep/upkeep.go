@@ -96,7 +96,7 @@ func New(cfg Config) *Upkeep {
 		loop.New("tasks", silenceInterval, silenceInterval/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
-		loop.New("schedules", scheduleInterval, scheduleInterval/10, cfg.Schedules.Run, cfg.Logger),
+		loop.New("schedules", scheduleInterval, scheduleInterval/10, cfg.Schedules.Fire, cfg.Logger),
 		loop.New("schedule runs", settleInterval, settleInterval/5, cfg.Schedules.Settle, cfg.Logger),
 		loop.New("old schedule runs", runsInterval, runsInterval/10, cfg.Schedules.DeleteOldRuns, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),

@@ -80,7 +80,8 @@ func (i *invocation) root() *cobra.Command {
 	flags.StringVar(&i.configFile, "config", "", "configuration file (default: the one that CONFIG_FILE names)")
 	flags.StringVar(&i.logLevel, "log-level", "info", "least severe records to log: debug, info, warn, error")
 	flags.StringVar(&i.logFormat, "log-format", "json", "how to write log records: json, text")
-	root.AddCommand(i.devCommand(), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(), i.versionCommand())
+	root.AddCommand(i.devCommand(), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(),
+		i.doctorCommand(), i.healthCommand(), i.versionCommand())
 	return root
 }
 

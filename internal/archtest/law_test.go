@@ -49,10 +49,15 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	// A model of the engine to compare it with; it knows nobody, not even history.
+	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
 	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "trace", floor: world},
+	{name: "trace/tracetest", floor: world},
+	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "wake", floor: world},
@@ -72,19 +77,24 @@ var places = []place{
 	{name: "search", floor: deeds},
 	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
+	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
 
 	{name: "authn", floor: doors},
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
-	{name: "rpc", floor: doors, also: []string{"authn", "authz"}},
+	{name: "rest", floor: doors},
+	{name: "openapi", floor: doors, also: []string{"rest"}},
+	{name: "openapi/openapitest", floor: doors},
+	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "doctor", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
 	// The server's main starts the example workflow in `dev --demo`.
 	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
@@ -116,7 +126,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench"}
 
 var monopolies = []monopoly{
 	{
@@ -132,7 +142,7 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		of: "google.golang.org/grpc", by: append([]string{"server", "trace/tracetest"}, wire...),
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
@@ -160,15 +170,27 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
+		of: "github.com/prometheus", by: []string{"metrics"},
+		reason: "one package decides what is measured and how many series there are",
+	},
+	{
+		of: "go.opentelemetry.io", by: []string{"trace", "trace/tracetest", "telemetry"},
+		reason: "one package makes spans; logs name the one they belong to",
+	},
+	{
 		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
+	},
+	{
+		of: "github.com/swaggest/swgui", by: []string{"openapi"},
+		reason: "one page shows the API",
 	},
 	{
 		of: "github.com/pelletier/go-toml", by: []string{"config"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

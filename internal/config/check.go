@@ -44,6 +44,9 @@ func (c *Config) Check() error {
 	k.server()
 	k.orgs()
 	k.engine()
+	k.retention()
+	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
+	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
 	k.identities()
 	k.staticKeys()
@@ -133,6 +136,25 @@ func (c *checker) engine() {
 	c.between("engine.max_commands", e.MaxCommands, 1, 1_000_000)
 }
 
+// maxDays is a hundred years.
+const maxDays = 36_500
+
+func (c *checker) retention() {
+	c.between("retention.days", c.Retention.Days, 0, maxDays)
+	first := map[string]int{}
+	for i, org := range c.Retention.Orgs {
+		path := fmt.Sprintf("retention.orgs[%d]", i)
+		if err := flovyn.CheckSlug(org.Slug); err != nil {
+			c.fail(path+".slug", "%s", err)
+		}
+		if other, again := first[org.Slug]; again {
+			c.fail(path+".slug", "is the slug of orgs[%d]", other)
+		}
+		first[org.Slug] = i
+		c.between(path+".days", org.Days, 0, maxDays)
+	}
+}
+
 // collaborators checks what the server talks to.
 func (c *checker) collaborators() {
 	c.port("metrics.port", c.Metrics.Port)
@@ -141,6 +163,9 @@ func (c *checker) collaborators() {
 	}
 	if c.NATS.Enabled && c.NATS.URL == "" {
 		c.fail("nats.url", "required")
+	}
+	if c.OTel.Enabled && c.OTel.Endpoint == "" {
+		c.fail("otel.otlp_endpoint", "required")
 	}
 	c.httpURL("otel.otlp_endpoint", c.OTel.Endpoint)
 }

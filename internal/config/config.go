@@ -48,8 +48,12 @@ type Config struct {
 	Orgs []Org `toml:"orgs"`
 	// Auth says who may do what.
 	Auth Auth `toml:"auth"`
+	// Audit says what becomes of the records of refusals and changes.
+	Audit Audit `toml:"audit"`
 	// Engine bounds workflows, tasks and polls.
 	Engine Engine `toml:"engine"`
+	// Retention says how long what has ended is kept.
+	Retention Retention `toml:"retention"`
 	// NATS connects replicas; without it they meet in the database.
 	NATS NATS `toml:"nats"`
 	// OTel sends traces.
@@ -146,7 +150,20 @@ type Auth struct {
 	AttrResolver AttrResolver `toml:"attr_resolver"`
 	// Cedar configures the authorizer cedar.
 	Cedar Cedar `toml:"cedar"`
+	// StreamMaxAge is how long a stream may stay open before its client has to
+	// open another one. It ends earlier when the credential behind it expires or
+	// is revoked. Default 1800 s.
+	StreamMaxAge time.Duration `toml:"stream_max_age_secs"`
 }
+
+// Audit says what becomes of the records of refusals and changes.
+type Audit struct {
+	// RetentionDays is after how many days a record is deleted. Default 90.
+	RetentionDays int `toml:"retention_days"`
+}
+
+// Retention is RetentionDays as a duration.
+func (a Audit) Retention() time.Duration { return time.Duration(a.RetentionDays) * 24 * time.Hour }
 
 // Endpoints are the two doors.
 type Endpoints struct {
@@ -234,7 +251,8 @@ type WorkerToken struct {
 	// Prefix begins every token. Default "fwt_".
 	Prefix string `toml:"prefix"`
 	// Secret keys the digests under which tokens are stored. Give it by the
-	// variable WORKER_TOKEN_SECRET. Required where the authenticator is in a chain.
+	// variable WORKER_TOKEN_SECRET. Without it every worker token is refused, and a
+	// server does not start that has other settings of this table.
 	Secret Secret `toml:"secret"`
 	// PreviousSecret is the one before, while tokens that were stored under it are
 	// still good. Give it by the variable WORKER_TOKEN_SECRET_PREVIOUS. Optional.
@@ -283,6 +301,23 @@ type Engine struct {
 	MaxCommands int `toml:"max_commands"`
 }
 
+// Retention says how long what has ended is kept.
+type Retention struct {
+	// Days is how long finished executions and tasks are kept after their end.
+	// Default 0: for ever. What is open is never touched.
+	Days int `toml:"days"`
+	// Orgs are the organizations for which it is different. Default: none.
+	Orgs []OrgRetention `toml:"orgs"`
+}
+
+// OrgRetention says how long what has ended is kept for one organization.
+type OrgRetention struct {
+	// Slug names the organization, which need not exist yet. Required.
+	Slug string `toml:"slug"`
+	// Days is as in Retention. Default 0: for ever.
+	Days int `toml:"days"`
+}
+
 // NATS connects replicas.
 type NATS struct {
 	// Enabled uses it. Default false.
@@ -328,7 +363,9 @@ func Default() *Config {
 			WorkerToken:  WorkerToken{Prefix: "fwt_"},
 			OrgResolver:  OrgResolver{CacheTTL: 300 * time.Second},
 			AttrResolver: AttrResolver{Type: "noop"},
+			StreamMaxAge: 30 * time.Minute,
 		},
+		Audit: Audit{RetentionDays: 90},
 		Engine: Engine{
 			WorkflowActivationTimeout: 60 * time.Second, TaskLivenessTimeout: 300 * time.Second,
 			TaskAbandonTimeout: time.Hour,

@@ -38,7 +38,7 @@ func at(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// maybeAt is a time that may be absent, as messages carry it.
+// maybeAt is at for a time that may be absent.
 func maybeAt(t *time.Time) *timestamppb.Timestamp {
 	if t == nil {
 		return nil

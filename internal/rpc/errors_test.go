@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,8 +27,9 @@ func TestEveryKindIsMapped(t *testing.T) {
 			t.Errorf("kinds %v and %v share code %v", kind, other, code)
 		}
 		seen[code] = kind
-		if status := httpStatuses[kind]; status < 400 || status > 599 {
-			t.Errorf("kind %v has HTTP status %d", kind, status)
+		w := httptest.NewRecorder()
+		if WriteError(w, fault.New(kind, "x")); w.Code < 400 || w.Code > 599 {
+			t.Errorf("kind %v has HTTP status %d", kind, w.Code)
 		}
 		if got := CodeOf(fault.New(kind, "x")); got != code {
 			t.Errorf("a failure of kind %v travels as %v, want %v", kind, got, code)

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -9,7 +8,7 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/flovyn/flovyn-server/internal/authn"
-	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/rest"
 )
 
 // NewRefuse makes the answer to requests that do not get as far as a handler,
@@ -45,29 +44,5 @@ func serviceOf(path string) string {
 	return service
 }
 
-// statuses of HTTP for the kinds of failure, as REST doors answer them.
-var httpStatuses = map[fault.Kind]int{
-	fault.Internal:        http.StatusInternalServerError,
-	fault.Invalid:         http.StatusBadRequest,
-	fault.Unauthenticated: http.StatusUnauthorized,
-	fault.Denied:          http.StatusForbidden,
-	fault.NotFound:        http.StatusNotFound,
-	fault.Exists:          http.StatusConflict,
-	fault.Conflict:        http.StatusConflict,
-	fault.Precondition:    http.StatusConflict,
-	fault.Exhausted:       http.StatusTooManyRequests,
-	fault.Unavailable:     http.StatusServiceUnavailable,
-	fault.Canceled:        499, // no standard number says that the client went away
-	fault.Unimplemented:   http.StatusNotImplemented,
-}
-
-// HTTPStatus returns the HTTP status of a failure.
-func HTTPStatus(err error) int { return httpStatuses[fault.KindOf(err)] }
-
 // WriteError answers a plain HTTP request with {"error": "..."}.
-func WriteError(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(HTTPStatus(err))
-	// A failure to write means that the client is gone.
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": fault.Message(err)})
-}
+func WriteError(w http.ResponseWriter, err error) { rest.WriteError(w, wireError(err)) }

@@ -354,6 +354,14 @@ func TestRunsComplete(t *testing.T) {
 	if runs, states := b.runs(s); states != "completed failed" || runs[1].Error != "no luck" || runs[0].CompletedAt == nil {
 		t.Error(states, runs)
 	}
+	// What retention deleted before anybody looked is over as well.
+	b.due(s, "1 second")
+	b.must(b.Fire(ctx))
+	b.exec("DELETE FROM task_execution WHERE ended_at IS NULL")
+	b.must(b.Settle(ctx))
+	if runs, states := b.runs(s); states != "completed failed failed" || runs[2].Error != "what was started is not kept any more" {
+		t.Error(states, runs)
+	}
 	b.exec("UPDATE schedule_run SET scheduled_at = scheduled_at - interval '31 days' WHERE status = 'failed'")
 	b.must(b.DeleteOldRuns(ctx))
 	if _, states := b.runs(s); states != "completed" {

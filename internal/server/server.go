@@ -18,7 +18,8 @@
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
 //	what the engine still does on its own time ends, and what authenticators do
-//	the store closes
+//	audit records that are not written yet are
+//	the store closes, and the last traces are sent
 //
 // Requests come before loops, because a request in flight may set a timer or
 // wake a poller; the store is last, because everything else needs it.
@@ -35,19 +36,24 @@ import (
 
 	connect "connectrpc.com/connect/v2"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/metadata"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/upkeep"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -72,21 +78,26 @@ type Server struct {
 	hosts   []string
 	log     *slog.Logger
 
+	metrics   *metrics.Metrics
+	tracer    *trace.Tracer
 	store     *postgres.Store
 	engine    *engine.Engine
 	tasks     *task.Tasks
 	workers   *worker.Registry
 	schedules *schedule.Schedules
 	orgs      *org.Resolver
-	tokens    *token.Tokens  // nil where worker_token is in no chain
+	tokens    *token.Tokens // nil where worker_token is in no chain
+	audit     *audit.Trail
 	known     authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
 	loops    *loop.Group
-	rpc      *connect.Server
-	handler  http.Handler // everything that is served, behind the doors
-	doors    []*door
+	// background are the parts of loops, as long as it is being assembled.
+	background []loop.Part
+	rpc        *connect.Server
+	handler    http.Handler // everything that is served, behind the doors
+	doors      []*door
 
 	// stopping is closed when the server begins to stop.
 	stopping  chan struct{}
@@ -135,16 +146,19 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	for _, notice := range cfg.Notices() {
 		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
 	}
-	if err := s.openStore(ctx); err != nil {
+	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openStore(ctx); err != nil {
+		return nil, errors.Join(err, s.tracer.Close(ctx))
+	}
 	s.assembleDeeds()
-	if err := s.assembleDoors(ctx); err != nil {
+	if err := errors.Join(s.assembleAudit(), s.assembleDoors(ctx)); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
 		s.closeIdentity()
 		s.store.Close()
-		return nil, err
+		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
 	return s, nil
 }
@@ -158,6 +172,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Config{
 		URL: url, MaxConnections: int32(s.cfg.Database.MaxConnections), Logger: s.log,
+		Committed: s.metrics.Committed,
 	})
 	if err != nil {
 		return err
@@ -202,6 +217,7 @@ func (s *Server) assembleDeeds() {
 	var background *upkeep.Upkeep // needs the engine, which tells it of timers
 	s.engine = engine.New(engine.Config{
 		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
 	})
@@ -221,9 +237,20 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Schedules: s.schedules, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout,
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
+		Retention: s.retention(),
 	})
-	s.loops = loop.NewGroup("background", background.Parts()...)
+	s.background = background.Parts()
+}
+
+// assembleAudit makes what takes note of refusals and changes, and with it the
+// last of what runs in the background.
+func (s *Server) assembleAudit() (err error) {
+	if s.audit, err = audit.New(audit.Config{Store: s.store, Log: s.log}); err != nil {
+		return err
+	}
+	s.loops = loop.NewGroup("background", append(s.background, s.audit.Parts()...)...)
+	return nil
 }
 
 // receiveHint looks at what another server did.
@@ -257,14 +284,22 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
 		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store), Schedules: s.schedules,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
+		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
+		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	rpc.Mount(mux, s.rpc, s.cfg.Server.MaxMessageBytes)
+	api, err := rest.New(s.rpc, rest.Config{MaxBytes: s.cfg.Server.MaxMessageBytes})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/api/", api)
+	openapi.Mount(mux, api.Operations(), s.version)
 	s.mountProbes(mux)
+	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux
 	s.doors = s.openDoors(protections)
@@ -315,7 +350,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.bus.Stop()
 		s.engine.Close()
 		s.closeIdentity()
+		s.stopErr = errors.Join(s.stopErr, s.audit.Close(ctx))
 		s.store.Close()
+		s.stopErr = errors.Join(s.stopErr, s.closeTracer(ctx))
 		s.log.InfoContext(ctx, "stopped")
 	})
 	return s.stopErr

@@ -36,12 +36,14 @@ DELETE FROM schedule WHERE id = @id AND org_id = @org_id;
 -- name: SchedulesDue :many
 SELECT * FROM schedule WHERE next_run_at <= now() ORDER BY next_run_at LIMIT @most::int FOR UPDATE SKIP LOCKED;
 
--- Whether something that a schedule started goes on, or is about to.
+-- Whether something that a schedule started goes on, or is about to. What is not
+-- there any more has ended: executions are not kept forever.
 -- name: ScheduleBusy :one
 SELECT EXISTS (
     SELECT FROM schedule_run r WHERE r.schedule_id = @schedule_id AND r.org_id = @org_id AND r.status IN ('pending', 'running')
-    AND NOT EXISTS (SELECT FROM workflow_execution e WHERE e.id = r.target_id AND e.org_id = r.org_id AND e.ended_at IS NOT NULL)
-    AND NOT EXISTS (SELECT FROM task_execution t WHERE t.id = r.target_id AND t.org_id = r.org_id AND t.ended_at IS NOT NULL));
+    AND (r.status = 'pending'
+        OR EXISTS (SELECT FROM workflow_execution e WHERE e.id = r.target_id AND e.org_id = r.org_id AND e.ended_at IS NULL)
+        OR EXISTS (SELECT FROM task_execution t WHERE t.id = r.target_id AND t.org_id = r.org_id AND t.ended_at IS NULL)));
 
 -- name: ScheduleRunInsert :one
 INSERT INTO schedule_run (id, schedule_id, org_id, scheduled_at, completed_at, status, target_type, target_id, error)
@@ -73,17 +75,18 @@ UPDATE schedule_run SET status = 'running', started_at = now() WHERE id = @id AN
 -- name: ScheduleRunFailed :exec
 UPDATE schedule_run SET status = 'failed', completed_at = now(), error = @error WHERE id = @id AND org_id = @org_id AND status = 'pending';
 
--- Notes what became of what was started.
+-- Notes what became of what was started, also when it is not there any more.
 -- name: ScheduleRunsSettle :execrows
 UPDATE schedule_run r SET status = CASE o.status WHEN 'COMPLETED' THEN 'completed' ELSE 'failed' END, completed_at = o.ended_at, error = o.error
 FROM (
-    SELECT q.id, coalesce(e.status, t.status) AS status, coalesce(e.ended_at, t.ended_at) AS ended_at,
-        CASE coalesce(e.status, t.status) WHEN 'COMPLETED' THEN '' WHEN 'CANCELLED' THEN 'cancelled'
-            ELSE coalesce(nullif(t.error, ''), 'the execution failed') END AS error
+    SELECT q.id, coalesce(e.status, t.status, 'GONE') AS status, coalesce(e.ended_at, t.ended_at, now()) AS ended_at,
+        CASE coalesce(e.status, t.status, 'GONE') WHEN 'COMPLETED' THEN '' WHEN 'CANCELLED' THEN 'cancelled'
+            WHEN 'GONE' THEN 'what was started is not kept any more' ELSE coalesce(nullif(t.error, ''), 'the execution failed') END AS error
     FROM schedule_run q
     LEFT JOIN workflow_execution e ON e.id = q.target_id AND e.org_id = q.org_id
     LEFT JOIN task_execution t ON t.id = q.target_id AND t.org_id = q.org_id
-    WHERE q.status IN ('pending', 'running') AND q.status = 'running' AND coalesce(e.ended_at, t.ended_at) IS NOT NULL
+    WHERE q.status IN ('pending', 'running') AND q.status = 'running'
+    AND (e.id IS NULL OR e.ended_at IS NOT NULL) AND (t.id IS NULL OR t.ended_at IS NOT NULL)
     ORDER BY q.id LIMIT @most::int FOR UPDATE OF q SKIP LOCKED
 ) AS o WHERE r.id = o.id;
 

@@ -10,6 +10,21 @@ import (
 	"github.com/google/uuid"
 )
 
+type AuditRecord struct {
+	ID            uuid.UUID
+	At            time.Time
+	OrgID         *uuid.UUID
+	Principal     string
+	Procedure     string
+	Action        string
+	ResourceType  string
+	ResourceID    string
+	Outcome       string
+	Reason        string
+	RequestID     string
+	RemoteAddress string
+}
+
 type Definition struct {
 	OrgID            uuid.UUID
 	Class            string
@@ -81,12 +96,13 @@ type Promise struct {
 }
 
 type Ready struct {
-	Class string
-	ID    uuid.UUID
-	OrgID uuid.UUID
-	Queue string
-	Kind  string
-	Score time.Time
+	Class    string
+	ID       uuid.UUID
+	OrgID    uuid.UUID
+	Queue    string
+	Kind     string
+	Score    time.Time
+	ListedAt time.Time
 }
 
 type SavedQuery struct {
@@ -178,6 +194,7 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	Traceparent     string
 }
 
 type TaskLog struct {
@@ -289,4 +306,5 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	Traceparent     string
 }

@@ -15,11 +15,13 @@ import (
 const scheduleBusy = `-- name: ScheduleBusy :one
 SELECT EXISTS (
     SELECT FROM schedule_run r WHERE r.schedule_id = $1 AND r.org_id = $2 AND r.status IN ('pending', 'running')
-    AND NOT EXISTS (SELECT FROM workflow_execution e WHERE e.id = r.target_id AND e.org_id = r.org_id AND e.ended_at IS NOT NULL)
-    AND NOT EXISTS (SELECT FROM task_execution t WHERE t.id = r.target_id AND t.org_id = r.org_id AND t.ended_at IS NOT NULL))
+    AND (r.status = 'pending'
+        OR EXISTS (SELECT FROM workflow_execution e WHERE e.id = r.target_id AND e.org_id = r.org_id AND e.ended_at IS NULL)
+        OR EXISTS (SELECT FROM task_execution t WHERE t.id = r.target_id AND t.org_id = r.org_id AND t.ended_at IS NULL)))
 `
 
-// Whether something that a schedule started goes on, or is about to.
+// Whether something that a schedule started goes on, or is about to. What is not
+// there any more has ended: executions are not kept forever.
 func (q *Queries) ScheduleBusy(ctx context.Context, db DBTX, scheduleID uuid.UUID, orgID uuid.UUID) (bool, error) {
 	row := db.QueryRow(ctx, scheduleBusy, scheduleID, orgID)
 	var exists bool
@@ -520,18 +522,19 @@ func (q *Queries) ScheduleRunsPending(ctx context.Context, db DBTX, most int32) 
 const scheduleRunsSettle = `-- name: ScheduleRunsSettle :execrows
 UPDATE schedule_run r SET status = CASE o.status WHEN 'COMPLETED' THEN 'completed' ELSE 'failed' END, completed_at = o.ended_at, error = o.error
 FROM (
-    SELECT q.id, coalesce(e.status, t.status) AS status, coalesce(e.ended_at, t.ended_at) AS ended_at,
-        CASE coalesce(e.status, t.status) WHEN 'COMPLETED' THEN '' WHEN 'CANCELLED' THEN 'cancelled'
-            ELSE coalesce(nullif(t.error, ''), 'the execution failed') END AS error
+    SELECT q.id, coalesce(e.status, t.status, 'GONE') AS status, coalesce(e.ended_at, t.ended_at, now()) AS ended_at,
+        CASE coalesce(e.status, t.status, 'GONE') WHEN 'COMPLETED' THEN '' WHEN 'CANCELLED' THEN 'cancelled'
+            WHEN 'GONE' THEN 'what was started is not kept any more' ELSE coalesce(nullif(t.error, ''), 'the execution failed') END AS error
     FROM schedule_run q
     LEFT JOIN workflow_execution e ON e.id = q.target_id AND e.org_id = q.org_id
     LEFT JOIN task_execution t ON t.id = q.target_id AND t.org_id = q.org_id
-    WHERE q.status IN ('pending', 'running') AND q.status = 'running' AND coalesce(e.ended_at, t.ended_at) IS NOT NULL
+    WHERE q.status IN ('pending', 'running') AND q.status = 'running'
+    AND (e.id IS NULL OR e.ended_at IS NOT NULL) AND (t.id IS NULL OR t.ended_at IS NOT NULL)
     ORDER BY q.id LIMIT $1::int FOR UPDATE OF q SKIP LOCKED
 ) AS o WHERE r.id = o.id
 `
 
-// Notes what became of what was started.
+// Notes what became of what was started, also when it is not there any more.
 func (q *Queries) ScheduleRunsSettle(ctx context.Context, db DBTX, most int32) (int64, error) {
 	result, err := db.Exec(ctx, scheduleRunsSettle, most)
 	if err != nil {

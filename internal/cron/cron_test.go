@@ -152,12 +152,18 @@ func TestDescribe(t *testing.T) {
 
 // changes are moments around which clocks change.
 var changes = []struct{ zone, at string }{
-	{"America/New_York", "2026-03-08T07:00:00Z"}, {"America/New_York", "2026-11-01T06:00:00Z"},
-	{"Europe/Berlin", "2026-03-29T01:00:00Z"}, {"Europe/Berlin", "2026-10-25T01:00:00Z"},
-	{"Australia/Lord_Howe", "2026-04-04T15:00:00Z"}, {"Australia/Lord_Howe", "2026-10-03T15:30:00Z"},
-	{"Pacific/Apia", "2011-12-30T10:00:00Z"}, {"America/Asuncion", "2023-10-01T04:00:00Z"},
-	{"Africa/Casablanca", "2026-02-15T02:00:00Z"}, {"Europe/Dublin", "2026-03-29T01:00:00Z"},
-	{"America/St_Johns", "2006-10-29T02:31:00Z"}, {"UTC", "2026-01-01T00:00:00Z"},
+	{"America/New_York", "2026-03-08T07:00:00Z"},
+	{"America/New_York", "2026-11-01T06:00:00Z"},
+	{"Europe/Berlin", "2026-03-29T01:00:00Z"},
+	{"Europe/Berlin", "2026-10-25T01:00:00Z"},
+	{"Australia/Lord_Howe", "2026-04-04T15:00:00Z"},
+	{"Australia/Lord_Howe", "2026-10-03T15:30:00Z"},
+	{"Pacific/Apia", "2011-12-30T10:00:00Z"},
+	{"America/Asuncion", "2023-10-01T04:00:00Z"},
+	{"Africa/Casablanca", "2026-02-15T02:00:00Z"},
+	{"Europe/Dublin", "2026-03-29T01:00:00Z"},
+	{"America/St_Johns", "2006-10-29T02:31:00Z"},
+	{"UTC", "2026-01-01T00:00:00Z"},
 }
 
 // Next agrees with looking at every minute of some days.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func openReads(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	pc.MaxConns = searchConnections
 	pc.MinConns = 0
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	for name, value := range map[string]string{
+	maps.Copy(pc.ConnConfig.RuntimeParams, map[string]string{
 		"application_name":              "flovyn-server-search",
 		"default_transaction_read_only": "on",
 		"statement_timeout":             strconv.FormatInt(searchTimeout.Milliseconds(), 10),
@@ -75,9 +76,7 @@ func openReads(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 		"max_parallel_workers_per_gather": "0",
 		// Lists stop early, and their indexes are in memory or on a fast disk.
 		"random_page_cost": "1.1",
-	} {
-		pc.ConnConfig.RuntimeParams[name] = value
-	}
+	})
 	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		registerUUID(conn.TypeMap())
 		return nil
@@ -296,11 +295,9 @@ var sqlTypes = map[fql.Type]string{
 }
 
 func (s *searchStatement) compare(c *fql.Condition, op fql.Op) string {
-	sqlType, sql := sqlTypes[c.Field.Type], ""
+	sqlType, sql := sqlTypes[c.Field.Type], s.source.fields[c.Field.Name].sql
 	if c.Field.Type == fql.Meta {
 		sql = "(metadata ->> " + s.arg(c.Field.MetadataKey(), "text") + ")"
-	} else {
-		sql = s.source.fields[c.Field.Name].sql
 	}
 	switch op {
 	case fql.IsNull, fql.IsNotNull:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,6 @@ type bench struct {
 
 func setUp(t *testing.T) *bench {
 	t.Helper()
-	t.Parallel()
 	b := server(t, pgtest.New(t))
 	b.org = flovyn.OrgID(uuid.New())
 	b.must(b.store.UpsertOrganizations(t.Context(), []flovyn.Organization{{ID: b.org, Slug: "acme", Name: "Acme", Tier: "FREE"}}))
@@ -125,14 +125,15 @@ func (b *bench) runs(s flovyn.Schedule) (all []flovyn.ScheduleRun, states string
 		b.Errorf("%d runs of %d", len(runs), total)
 	}
 	var texts []string
-	for i := len(runs) - 1; i >= 0; i-- {
-		all = append(all, runs[i])
-		texts = append(texts, string(runs[i].Status))
+	for _, r := range slices.Backward(runs) {
+		all = append(all, r)
+		texts = append(texts, string(r.Status))
 	}
 	return all, strings.Join(texts, " ")
 }
 
 func TestCreate(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	s := b.create(hourly("report"))
 	if s.NextRunAt == nil || s.NextRunAt.Minute() != 30 || Local(&s).Minute() != 0 || !s.Enabled || s.CreatedBy != "user:u" ||
@@ -176,6 +177,7 @@ func TestCreate(t *testing.T) {
 
 // What falls due is started once, however many servers look.
 func TestEveryRunOnce(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	servers := []*bench{b, b.another()}
 	const schedules = 230 // more than two batches
@@ -216,6 +218,7 @@ func TestEveryRunOnce(t *testing.T) {
 // A server that dies between the decision and the start leaves a run that any
 // other one starts, and that is started once.
 func TestCrashBetweenDecisionAndStart(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	s := b.create(hourly("report"))
 	b.due(s, "1 second")
@@ -243,6 +246,7 @@ func TestCrashBetweenDecisionAndStart(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	at := time.Now().Add(time.Hour)
 	req := hourly("once")
@@ -274,6 +278,7 @@ func TestOnce(t *testing.T) {
 }
 
 func TestMissedRuns(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	late := b.create(hourly("late"))
 	skipped := b.create(hourly("skipped"))
@@ -304,6 +309,7 @@ func TestMissedRuns(t *testing.T) {
 }
 
 func TestOverlap(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	for policy, want := range map[flovyn.OverlapPolicy]string{
@@ -327,6 +333,7 @@ func TestOverlap(t *testing.T) {
 
 // A run is over when its target is, and the next one may begin.
 func TestRunsComplete(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -370,6 +377,7 @@ func TestRunsComplete(t *testing.T) {
 }
 
 func TestPauseResumeTrigger(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	s := b.create(hourly("report"))
@@ -429,6 +437,7 @@ func TestPauseResumeTrigger(t *testing.T) {
 
 // Nothing fires after the end of a schedule.
 func TestEnd(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	req := hourly("ends")
 	req.Timing.EndAt = new(time.Now().Add(90 * time.Minute))

@@ -60,7 +60,7 @@ func (h schedules) ListSchedules(ctx context.Context, req *apiv1.ListSchedulesRe
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultRows)
+	limit := pageOf(req.Limit)
 	found, total, err := h.schedules.List(ctx, org, limit, int(req.GetOffset()))
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (h schedules) ListScheduleRuns(ctx context.Context, req *apiv1.ListSchedule
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultRows)
+	limit := pageOf(req.Limit)
 	runs, total, err := h.schedules.Runs(ctx, org, id, limit, int(req.GetOffset()))
 	if err != nil {
 		return nil, err
@@ -228,7 +228,7 @@ func scheduleOut(s flovyn.Schedule) *apiv1.Schedule {
 		},
 		Target: &apiv1.ScheduleTarget{
 			Type: string(s.Target.Class), Queue: &s.Target.Queue, Input: s.Target.Input, MaxRetries: s.Target.MaxRetries,
-			Metadata: entries(s.Target.Metadata),
+			Metadata: metadataOut(s.Target.Metadata),
 		},
 		Enabled: s.Enabled, NextRunAt: maybeAt(s.NextRunAt), LastRunAt: maybeAt(s.LastRunAt), RunCount: s.RunCount,
 		MissedRunPolicy: string(s.Missed), OverlapPolicy: string(s.Overlap), CreatedBy: s.CreatedBy,

@@ -30,7 +30,7 @@ import (
 	_ "github.com/flovyn/flovyn-server/gen/flovyn/api/v1" // its services are walked
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/config"
-	"github.com/flovyn/flovyn-server/internal/rest"
+	restdoor "github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/server/servertest"
 	"github.com/flovyn/flovyn-server/internal/standin"
 )
@@ -301,11 +301,11 @@ func TestAttackOnEveryRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := rest.Operations(slices.Values(everyProcedure(t)))
+	operations, err := restdoor.Operations(slices.Values(everyProcedure(t)))
 	if err != nil || len(operations) < 60 {
 		t.Fatalf("%d routes, %v", len(operations), err)
 	}
-	requests, streams := map[*rest.Operation]*dynamicpb.Message{}, 0
+	requests, streams := map[*restdoor.Operation]*dynamicpb.Message{}, 0
 	for _, o := range operations {
 		requests[o] = good(t, validator, o.Procedure.Input())
 		if o.Stream {
@@ -340,7 +340,7 @@ func TestAttackOnEveryRoute(t *testing.T) {
 	}
 }
 
-func (o outcome) statuses(operation *rest.Operation) []int {
+func (o outcome) statuses(operation *restdoor.Operation) []int {
 	switch {
 	case o == unknown:
 		return []int{401}
@@ -357,7 +357,7 @@ func (o outcome) statuses(operation *rest.Operation) []int {
 
 // knock sends a request to a route, and returns the status of the answer. Of a
 // stream that opens it reads no more than that.
-func knock(t *testing.T, client *http.Client, base, credential string, o *rest.Operation, m *dynamicpb.Message) int {
+func knock(t *testing.T, client *http.Client, base, credential string, o *restdoor.Operation, m *dynamicpb.Message) int {
 	t.Helper()
 	path, members := o.Path, jsonOf(t, m)
 	for _, v := range o.Variables {

@@ -49,8 +49,12 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	{name: "fql", floor: rules},
 
 	{name: "telemetry", floor: world},
+	{name: "trace", floor: world},
+	{name: "trace/tracetest", floor: world},
+	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
 	{name: "wake", floor: world},
@@ -66,7 +70,9 @@ var places = []place{
 	{name: "worker", floor: deeds, also: []string{"engine"}},
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "search", floor: deeds},
 	{name: "org", floor: deeds},
+	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
 
 	{name: "authn", floor: doors},
@@ -130,7 +136,7 @@ var monopolies = []monopoly{
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
-		of: "google.golang.org/grpc", by: append([]string{"server"}, wire...),
+		of: "google.golang.org/grpc", by: append([]string{"server", "trace/tracetest"}, wire...),
 		reason: "only the doors and the assembly know how calls travel",
 	},
 	{
@@ -158,6 +164,14 @@ var monopolies = []monopoly{
 		reason: "one package verifies tokens, so that there is one set of checks",
 	},
 	{
+		of: "github.com/prometheus", by: []string{"metrics"},
+		reason: "one package decides what is measured and how many series there are",
+	},
+	{
+		of: "go.opentelemetry.io", by: []string{"trace", "trace/tracetest", "telemetry"},
+		reason: "one package makes spans; logs name the one they belong to",
+	},
+	{
 		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
@@ -170,7 +184,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "openapi/openapitest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

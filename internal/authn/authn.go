@@ -73,15 +73,19 @@ const (
 	Rejected
 	// Unavailable ends the chain without knowing.
 	Unavailable
+	// Homeless ends the chain like Rejected: a good credential of an organization
+	// that there is not. Where organizations are created, and nowhere else, it is
+	// enough.
+	Homeless
 )
 
 // Result is an outcome with what belongs to it.
 type Result struct {
 	// Outcome says which of the other fields counts.
 	Outcome Outcome
-	// Caller is who calls, when Accepted.
+	// Caller is who calls, when Accepted or Homeless.
 	Caller caller.Caller
-	// Cause says why, when Rejected or Unavailable. It is for the log and never
+	// Cause says why, when not Accepted. It is for the log and never
 	// holds the credential. A cause that is a *fault.Error of kind
 	// Unauthenticated is written for the client, and shown instead of
 	// PublicMessage; make one only where it cannot help an attacker.
@@ -96,6 +100,32 @@ func Reject(cause error) Result { return Result{Outcome: Rejected, Cause: cause}
 
 // Unanswered is the result when whoever knows the credential does not answer.
 func Unanswered(cause error) Result { return Result{Outcome: Unavailable, Cause: cause} }
+
+// Unhoused is the result for a credential that is good, but for an organization
+// that there is not. The caller says which in its Claims.
+func Unhoused(c caller.Caller, cause error) Result {
+	return Result{Outcome: Homeless, Caller: c, Cause: cause}
+}
+
+// HomelessError refuses a caller whose credential is good and whose organization
+// does not exist. It reads and counts as the refusal that it is.
+type HomelessError struct {
+	who     caller.Caller
+	refusal error
+}
+
+// Error returns the text of the refusal.
+func (e *HomelessError) Error() string { return e.refusal.Error() }
+
+// Unwrap returns the refusal, which is of kind fault.Unauthenticated.
+func (e *HomelessError) Unwrap() error { return e.refusal }
+
+// applicant returns the caller as one who may only create the organization that
+// it claims to be of: ok is false unless the caller says which.
+func (e *HomelessError) applicant() (who caller.Caller, ok bool) {
+	c := e.who
+	return c, c.Kind == caller.User && c.ID != "" && c.Org.IsZero() && !c.Trusted && c.Claims != nil && c.Claims.Slug != ""
+}
 
 // Chain asks authenticators in order.
 type Chain struct {
@@ -168,7 +198,11 @@ func (r Result) conclude(name string) (caller.Caller, error) {
 		if err := sound(r.Caller); err != nil {
 			return caller.Caller{}, unauthenticated(fmt.Errorf("%s accepted %w", name, err))
 		}
+		r.Caller.Authenticator = name
 		return r.Caller, nil
+	case Homeless:
+		r.Caller.Authenticator = name
+		return caller.Caller{}, &HomelessError{who: r.Caller, refusal: unauthenticated(fmt.Errorf("%s: %w", name, orUnsaid(r.Cause)))}
 	case Unavailable:
 		cause := fmt.Errorf("%s: %w", name, orUnsaid(r.Cause))
 		return caller.Caller{}, fault.Wrap(fault.Unavailable, cause, UnavailableMessage)
@@ -185,6 +219,8 @@ func sound(c caller.Caller) error {
 		return fmt.Errorf("a caller of kind %q", c.Kind)
 	case c.Trusted:
 		return errors.New("a trusted caller, which only a disabled chain makes")
+	case c.Claims != nil:
+		return errors.New("a caller who is still looking for an organization")
 	case c.ID == "":
 		return errors.New("a caller without a name")
 	case c.Org.IsZero() && c.Kind != caller.Service:

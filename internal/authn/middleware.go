@@ -1,7 +1,9 @@
 package authn
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -14,6 +16,22 @@ import (
 // fault.Unavailable, and the WWW-Authenticate header is already set.
 type Refuse func(w http.ResponseWriter, r *http.Request, err error)
 
+// Passage is what became of a request at a door.
+type Passage string
+
+// What can become of one.
+const (
+	// PassedKnown had a credential that was accepted.
+	PassedKnown Passage = "accepted"
+	// PassedOpen needed none.
+	PassedOpen Passage = "open"
+	// TurnedAway had none, or one that is no good.
+	TurnedAway Passage = "refused"
+	// NotDecided could not be judged, because whoever knows its credential did not
+	// answer.
+	NotDecided Passage = "unavailable"
+)
+
 // Middleware is the authentication of one door.
 type Middleware struct {
 	// Chain finds out who calls.
@@ -23,8 +41,17 @@ type Middleware struct {
 	Excludes *Excludes
 	// Refuse answers a refused request; nil answers in JSON.
 	Refuse Refuse
+	// Observe is told what became of each request; nil counts nothing.
+	Observe func(*http.Request, Passage)
 	// Log receives why requests were refused.
 	Log *slog.Logger
+	// Founding reports whether a request is one to create an organization: the
+	// only one that takes a good credential of an organization that there is not.
+	// Nil is never.
+	Founding func(r *http.Request) bool
+	// Refused is told of every request that is refused as unauthenticated; nil
+	// tells nobody.
+	Refused func(r *http.Request, err error)
 }
 
 // Wrap returns next behind the authentication. Nothing of the request but its
@@ -36,37 +63,64 @@ func (m Middleware) Wrap(next http.Handler) http.Handler {
 	if m.Excludes == nil {
 		m.Excludes, _ = NewExcludes() // without patterns there is nothing to be wrong
 	}
+	if m.Observe == nil {
+		m.Observe = func(*http.Request, Passage) {}
+	}
 	if m.Refuse == nil {
 		m.Refuse = refuseJSON
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := m.identify(r)
+		ctx, err := m.identify(r)
 		if err != nil {
 			m.refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(caller.With(r.Context(), who)))
+		if who, _ := caller.From(ctx); who.Kind == caller.Anonymous {
+			m.Observe(r, PassedOpen)
+		} else {
+			m.Observe(r, PassedKnown)
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// identify returns the caller. On an open path nobody is asked, and a
-// credential that happens to be sent counts for nothing.
-func (m Middleware) identify(r *http.Request) (caller.Caller, error) {
+// identify returns the request's context with the caller on it. On an open path
+// nobody is asked, and a credential that happens to be sent counts for nothing.
+func (m Middleware) identify(r *http.Request) (context.Context, error) {
+	ctx := r.Context()
 	if !m.Chain.disabled && m.Excludes.Match(r.URL) {
-		return caller.Caller{Kind: caller.Anonymous, ID: "anonymous"}, nil
+		return caller.WithPresence(ctx, caller.Caller{Kind: caller.Anonymous, ID: "anonymous"}, r.RemoteAddr, nil), nil
 	}
-	return m.Chain.Authenticate(r.Context(), r.Header)
+	who, err := m.Chain.Authenticate(ctx, r.Header)
+	if homeless := new(HomelessError); m.Founding != nil && errors.As(err, &homeless) && m.Founding(r) {
+		if applicant, ok := homeless.applicant(); ok {
+			return caller.WithPresence(ctx, applicant, r.RemoteAddr, nil), nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var again caller.Identify
+	if !m.Chain.disabled {
+		header := r.Header
+		again = func(ctx context.Context) (caller.Caller, error) { return m.Chain.Authenticate(ctx, header) }
+	}
+	return caller.WithPresence(ctx, who, r.RemoteAddr, again), nil
 }
 
 func (m Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	level := slog.LevelInfo
+	level, passage := slog.LevelInfo, TurnedAway
 	if fault.Is(err, fault.Unavailable) {
-		level = slog.LevelWarn
+		level, passage = slog.LevelWarn, NotDecided
 	}
+	m.Observe(r, passage)
 	m.Log.Log(r.Context(), level, "request refused", slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("kind", fault.KindOf(err).String()), slog.Any("error", err))
 	if fault.Is(err, fault.Unauthenticated) {
 		w.Header().Set("WWW-Authenticate", challenge(r))
+		if m.Refused != nil {
+			m.Refused(r, err)
+		}
 	}
 	m.Refuse(w, r, err)
 }

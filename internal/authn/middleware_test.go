@@ -22,7 +22,7 @@ import (
 )
 
 var worker = caller.Caller{
-	Kind: caller.Worker, ID: "worker:test", Org: flovyn.OrgID(uuid.MustParse("550e8400-e29b-41d4-a716-446655440000")),
+	Kind: caller.Worker, ID: "worker:test", Authenticator: statickey.Name, Org: flovyn.OrgID(uuid.MustParse("550e8400-e29b-41d4-a716-446655440000")),
 }
 
 // provider stands for an identity provider that is down.

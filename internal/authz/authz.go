@@ -82,7 +82,8 @@ const (
 type Resource struct {
 	// Type is the sort of thing.
 	Type ResourceType
-	// ID names it in messages: an identifier, a workflow kind, AnyID or NewID.
+	// ID names it in messages: an identifier, a workflow kind, AnyID or NewID; of an
+	// organization about to be created, its slug.
 	ID string
 	// Org is the organization it belongs to, never taken from the caller. It is
 	// zero only for an organization about to be created.

@@ -185,7 +185,7 @@ func gather(r Request) (f *facts, reason string) {
 	creatingOrg := r.Action == Create && r.Resource.Type == Org
 	switch r.Caller.Kind {
 	case caller.User, caller.Worker:
-		if r.Caller.Org.IsZero() {
+		if r.Caller.Org.IsZero() && (r.Caller.Claims == nil || !creatingOrg) {
 			return nil, "the caller has no organization"
 		}
 	case caller.Service:
@@ -202,17 +202,25 @@ func gather(r Request) (f *facts, reason string) {
 		}
 		orgID = NewID // equal to no caller's
 	}
+	attributes := types.RecordMap{"orgId": types.String(orgID)}
+	if creatingOrg {
+		attributes["slug"] = types.String(r.Resource.ID)
+	}
 	return &facts{
 		principal: principalEntity(r.Caller),
 		resource: types.Entity{
 			UID:        types.NewEntityUID(types.EntityType("Flovyn::"+r.Resource.Type), types.String(r.Resource.ID)),
-			Attributes: types.NewRecord(types.RecordMap{"orgId": types.String(orgID)}),
+			Attributes: types.NewRecord(attributes),
 		},
 	}, ""
 }
 
 func principalEntity(c caller.Caller) types.Entity {
 	attributes := types.RecordMap{}
+	kind := types.EntityType("Flovyn::" + c.Kind)
+	if c.Org.IsZero() && c.Claims != nil {
+		kind, attributes["slug"] = "Flovyn::Applicant", types.String(c.Claims.Slug)
+	}
 	if !c.Org.IsZero() {
 		attributes["orgId"] = types.String(c.Org.String())
 	}
@@ -220,7 +228,7 @@ func principalEntity(c caller.Caller) types.Entity {
 		attributes["role"] = types.String(c.Role)
 	}
 	return types.Entity{
-		UID:        types.NewEntityUID(types.EntityType("Flovyn::"+c.Kind), types.String(c.ID)),
+		UID:        types.NewEntityUID(kind, types.String(c.ID)),
 		Attributes: types.NewRecord(attributes),
 	}
 }

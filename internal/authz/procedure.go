@@ -3,6 +3,7 @@ package authz
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Check is one thing a caller must be allowed to do to call a procedure.
@@ -102,9 +103,9 @@ var rules = map[string]Rule{
 	agents + "SendChildSignal":     needs(Update, AgentExecution),
 	agents + "PollChildEvents":     needs(Poll, AgentExecution),
 
-	api + "OrganizationService/CreateOrganization": needs(Create, Org),
-	api + "OrganizationService/GetOrganization":    needs(View, Org),
-	api + "IdentityService/WhoAmI":                 {Authenticated: true},
+	CreateOrganization:                          needs(Create, Org),
+	api + "OrganizationService/GetOrganization": needs(View, Org),
+	api + "IdentityService/WhoAmI":              {Authenticated: true},
 
 	api + "WorkflowExecutionService/StartWorkflowExecution": needs(Execute, Workflow),
 	// It returns the result as well.
@@ -201,6 +202,19 @@ var rules = map[string]Rule{
 	// tells nothing new.
 	reflection + "ServerReflectionInfo":      {Public: true},
 	reflectionAlpha + "ServerReflectionInfo": {Public: true},
+}
+
+// CreateOrganization is the procedure that takes callers whose organization does
+// not exist yet.
+const CreateOrganization = api + "OrganizationService/CreateOrganization"
+
+// Audited reports whether calls of a procedure leave a record when they succeed:
+// those of the management API that change something. What is called Get or List
+// changes nothing, also where reading needs the permission to manage.
+func Audited(procedure string, rule Rule) bool {
+	_, method, _ := strings.Cut(strings.TrimPrefix(procedure, api), "/")
+	return strings.HasPrefix(procedure, api) && !strings.HasPrefix(method, "Get") && !strings.HasPrefix(method, "List") &&
+		slices.ContainsFunc(rule.Checks, func(c Check) bool { return c.Action != View && c.Action != List })
 }
 
 func needs(action Action, on ResourceType) Rule {

@@ -44,6 +44,8 @@ func (c *Config) Check() error {
 	k.server()
 	k.orgs()
 	k.engine()
+	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
+	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
 	k.identities()
 	k.staticKeys()
@@ -141,6 +143,9 @@ func (c *checker) collaborators() {
 	}
 	if c.NATS.Enabled && c.NATS.URL == "" {
 		c.fail("nats.url", "required")
+	}
+	if c.OTel.Enabled && c.OTel.Endpoint == "" {
+		c.fail("otel.otlp_endpoint", "required")
 	}
 	c.httpURL("otel.otlp_endpoint", c.OTel.Endpoint)
 }

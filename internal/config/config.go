@@ -48,6 +48,8 @@ type Config struct {
 	Orgs []Org `toml:"orgs"`
 	// Auth says who may do what.
 	Auth Auth `toml:"auth"`
+	// Audit says what becomes of the records of refusals and changes.
+	Audit Audit `toml:"audit"`
 	// Engine bounds workflows, tasks and polls.
 	Engine Engine `toml:"engine"`
 	// NATS connects replicas; without it they meet in the database.
@@ -146,7 +148,20 @@ type Auth struct {
 	AttrResolver AttrResolver `toml:"attr_resolver"`
 	// Cedar configures the authorizer cedar.
 	Cedar Cedar `toml:"cedar"`
+	// StreamMaxAge is how long a stream may stay open before its client has to
+	// open another one. It ends earlier when the credential behind it expires or
+	// is revoked. Default 1800 s.
+	StreamMaxAge time.Duration `toml:"stream_max_age_secs"`
 }
+
+// Audit says what becomes of the records of refusals and changes.
+type Audit struct {
+	// RetentionDays is after how many days a record is deleted. Default 90.
+	RetentionDays int `toml:"retention_days"`
+}
+
+// Retention is RetentionDays as a duration.
+func (a Audit) Retention() time.Duration { return time.Duration(a.RetentionDays) * 24 * time.Hour }
 
 // Endpoints are the two doors.
 type Endpoints struct {
@@ -328,7 +343,9 @@ func Default() *Config {
 			WorkerToken:  WorkerToken{Prefix: "fwt_"},
 			OrgResolver:  OrgResolver{CacheTTL: 300 * time.Second},
 			AttrResolver: AttrResolver{Type: "noop"},
+			StreamMaxAge: 30 * time.Minute,
 		},
+		Audit: Audit{RetentionDays: 90},
 		Engine: Engine{
 			WorkflowActivationTimeout: 60 * time.Second, TaskLivenessTimeout: 300 * time.Second,
 			TaskAbandonTimeout: time.Hour,

@@ -9,8 +9,6 @@ func (c *Config) Notices() (notices []string) {
 		text string
 	}{
 		{c.NATS.Enabled, "nats.enabled has no effect in this version: servers meet in the database"},
-		{c.OTel.Enabled, "otel.enabled has no effect in this version: no traces are sent"},
-		{c.Metrics.Enabled, "metrics.enabled has no effect in this version: no measurements are served"},
 	} {
 		if setting.on {
 			notices = append(notices, setting.text)

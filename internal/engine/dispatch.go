@@ -99,8 +99,12 @@ func (e *Engine) MakeRunnable(tx *postgres.Tx, w *flovyn.WorkflowExecution) erro
 		w.StartedAt = tx.Now()
 	}
 	activation := flovyn.Activation{Execution: *w, Input: input, Now: tx.Now()}
+	runnable := time.Now()
 	tx.OnRollback(slot.Release)
-	tx.OnCommit(func() { slot.Deliver(activation) })
+	tx.OnCommit(func() {
+		activation.Waited = time.Since(runnable)
+		slot.Deliver(activation)
+	})
 	return nil
 }
 
@@ -130,8 +134,12 @@ func (e *Engine) assign(tx *postgres.Tx, t *flovyn.TaskExecution, input []byte, 
 		t.StartedAt = tx.Now()
 	}
 	assignment := flovyn.Assignment{Task: *t, Input: input}
+	runnable := time.Now()
 	tx.OnRollback(slot.Release)
-	tx.OnCommit(func() { slot.Deliver(assignment) })
+	tx.OnCommit(func() {
+		assignment.Waited = time.Since(runnable)
+		slot.Deliver(assignment)
+	})
 }
 
 // Tell appends facts to an execution's history and sees to it that a worker
@@ -236,6 +244,18 @@ func ignoreAbsent(err error) error {
 		return nil
 	}
 	return err
+}
+
+// WaitingFor returns how many polls wait for work of a class here.
+func (e *Engine) WaitingFor(class flovyn.Class) int {
+	switch class {
+	case flovyn.ClassWorkflow:
+		return e.workflows.Waiting()
+	case flovyn.ClassTask:
+		return e.tasks.Waiting()
+	default:
+		return 0
+	}
 }
 
 // Waiting returns how many polls wait for work here.

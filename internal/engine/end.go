@@ -3,12 +3,15 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // ending is how an execution ends.
@@ -16,7 +19,9 @@ type ending struct {
 	status    flovyn.WorkflowStatus
 	output    []byte
 	errorText string
-	// reason and requestedBy are passed on to the children of a cancelled one.
+	// takesChildren has the open children cancelled, for that reason and in the
+	// name of that caller.
+	takesChildren       bool
 	reason, requestedBy string
 }
 
@@ -26,6 +31,7 @@ type ending struct {
 func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
 	tx.UpdateExecution(w)
 	w.Status, w.EndedAt, w.News, w.Disputed = how.status, tx.Now(), false, false
+	e.traceEnd(tx, w, how)
 	if w.IdempotencyKey != "" && how.status != flovyn.WorkflowCompleted {
 		tx.DropKey(flovyn.Key{Org: w.Org, Scope: flovyn.KeyWorkflow, Name: w.IdempotencyKey}, w.ID.UUID())
 		w.IdempotencyKey = ""
@@ -40,11 +46,43 @@ func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *histor
 	if err != nil {
 		return ignoreAbsent(err)
 	}
+	if state.Retried && !parent.Status.Terminal() {
+		// The parent may have learned of the earlier failure and gone on.
+		of, err := tx.State(parent)
+		if err != nil || !of.Open(w.ID) {
+			return err
+		}
+	}
 	if how.status == flovyn.WorkflowCompleted {
 		return e.Tell(tx, parent, history.ChildDone(w, how.output))
 	}
 	return e.Tell(tx, parent, history.ChildGaveUp(w, how.errorText))
 }
+
+// traceEnd sends the span of an execution, from its first activation to its end.
+func (e *Engine) traceEnd(tx *postgres.Tx, w *flovyn.WorkflowExecution, how ending) {
+	if !e.cfg.Tracer.Enabled() || w.Traceparent == "" {
+		return
+	}
+	span := trace.Span{
+		Parent: w.Traceparent, Name: "workflow." + strings.ToLower(string(how.status)), Start: w.CreatedAt, End: w.EndedAt,
+		Attributes: map[string]any{
+			"tenant.id": w.Org.String(), "workflow.id": w.ID.String(), "workflow.kind": w.Kind,
+			"total_duration_ms": w.EndedAt.Sub(w.CreatedAt),
+		},
+	}
+	if !w.StartedAt.IsZero() {
+		span.Attributes["pending_duration_ms"] = w.StartedAt.Sub(w.CreatedAt)
+	}
+	if how.status == flovyn.WorkflowFailed {
+		span.Error = errWorkflowFailed
+	}
+	tx.OnCommit(func() { e.cfg.Tracer.Record(span) })
+}
+
+// errWorkflowFailed marks spans. What the workflow itself said may be a
+// customer's.
+var errWorkflowFailed = errors.New("the workflow failed")
 
 // Cancel ends an execution and its open children as cancelled. No worker is
 // asked: what one still submits is ignored. Cancelling twice is no error;
@@ -83,15 +121,16 @@ func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.Executi
 		}
 	}
 	return e.endWithChildren(tx, w, state, ending{
-		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason), reason: reason, requestedBy: requestedBy,
+		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason),
+		takesChildren: true, reason: reason, requestedBy: requestedBy,
 	})
 }
 
 // endWithChildren ends an execution, and its open children with it when it is
-// cancelled. One that ended otherwise leaves its children running.
+// cancelled or terminated. One that ended by itself leaves its children running.
 func (e *Engine) endWithChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
 	var children []flovyn.ExecutionID
-	if how.status == flovyn.WorkflowCancelled {
+	if how.takesChildren {
 		children = state.OpenChildren()
 		if err := tx.PreloadHistories(children); err != nil {
 			return err

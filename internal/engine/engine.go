@@ -28,6 +28,7 @@ import (
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -43,7 +44,9 @@ type Config struct {
 	MaxPayload int
 	// MaxCommands bounds the commands of one submission. Default 10,000.
 	MaxCommands int
-	Logger      *slog.Logger
+	// Tracer takes the spans of what is over. Default: none are sent.
+	Tracer *trace.Tracer
+	Logger *slog.Logger
 }
 
 // Engine runs workflow executions. Methods are safe for concurrent use.
@@ -75,6 +78,9 @@ func New(cfg Config) *Engine {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = trace.Off()
+	}
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.Class, wake.Key) {}
 	}
@@ -93,6 +99,9 @@ func New(cfg Config) *Engine {
 
 // MaxPayload returns the limit of every payload, in bytes.
 func (e *Engine) MaxPayload() int { return e.cfg.MaxPayload }
+
+// Tracer takes the spans of what is over.
+func (e *Engine) Tracer() *trace.Tracer { return e.cfg.Tracer }
 
 // ClosePolls sends all pollers away empty-handed. Polls that come later return
 // at once.

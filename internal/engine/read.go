@@ -46,3 +46,12 @@ func (e *Engine) Locate(ctx context.Context, id flovyn.ExecutionID) (flovyn.OrgI
 func (e *Engine) LocatePromise(ctx context.Context, ref string) (flovyn.OrgID, error) {
 	return e.store.OrgOfPromise(ctx, ref)
 }
+
+// Traces returns the traces that executions of an organization belong to; those
+// that belong to none, or are not there, are left out.
+func (e *Engine) Traces(ctx context.Context, org flovyn.OrgID, ids []flovyn.ExecutionID) (map[flovyn.ExecutionID]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return e.store.Traces(ctx, org, ids)
+}

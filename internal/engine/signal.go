@@ -8,6 +8,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // lateSignalGrace is how long after its completion an execution still takes
@@ -97,6 +98,7 @@ func (e *Engine) SignalWithStart(ctx context.Context, req SignalWithStartRequest
 	if err != nil {
 		return result, err
 	}
+	req.trace = trace.Parent(ctx)
 	signalled := history.Signalled(req.SignalName, value)
 	fresh := flovyn.ExecutionID(flovyn.NewUUID())
 	err = e.store.Do(ctx, req.touch(), func(tx *postgres.Tx) error {

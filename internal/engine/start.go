@@ -9,6 +9,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // StartRequest asks for a new workflow execution.
@@ -29,6 +30,8 @@ type StartRequest struct {
 	KeyTTL time.Duration
 
 	metadata []byte
+	// trace is the one that the request belongs to.
+	trace string
 }
 
 // StartResult names the execution that a request created or found.
@@ -81,6 +84,7 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (StartResult, erro
 	if err := e.checkStart(&req); err != nil {
 		return StartResult{}, err
 	}
+	req.trace = trace.Parent(ctx)
 	fresh := flovyn.ExecutionID(flovyn.NewUUID())
 	var result StartResult
 	err := e.store.Do(ctx, req.touch(), func(tx *postgres.Tx) error {
@@ -135,6 +139,7 @@ func newExecution(tx *postgres.Tx, id flovyn.ExecutionID, req *StartRequest) *fl
 		ID: id, Org: req.Org, Kind: req.Kind, Queue: req.Queue, Status: flovyn.WorkflowPending,
 		HistoryMonth: flovyn.HistoryMonth(tx.Now()), Priority: req.Priority, Version: req.Version,
 		IdempotencyKey: req.IdempotencyKey, Metadata: req.metadata, CreatedAt: tx.Now(), UpdatedAt: tx.Now(),
+		Traceparent: req.trace,
 	}
 }
 
@@ -189,7 +194,7 @@ func childQueue(queue string, parent *flovyn.WorkflowExecution) string {
 }
 
 func (e *Engine) createChild(tx *postgres.Tx, parent *flovyn.WorkflowExecution, c history.ScheduleChild) error {
-	child := newExecution(tx, c.ID, &StartRequest{Org: parent.Org, Kind: c.Kind, Queue: c.Queue, Priority: c.Priority})
+	child := newExecution(tx, c.ID, &StartRequest{Org: parent.Org, Kind: c.Kind, Queue: c.Queue, Priority: c.Priority, trace: parent.Traceparent})
 	child.Parent, child.ChildName = parent.ID, c.Name
 	tx.InsertExecution(child)
 	if err := tx.Append(child, history.Started(c.Kind, c.Input)); err != nil {

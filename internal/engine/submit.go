@@ -161,8 +161,11 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	}
 	switch {
 	case out.End != "":
-		return e.endWithChildren(tx, w, state, ending{status: out.End, output: out.Output, errorText: out.Error})
+		return e.endWithChildren(tx, w, state, ending{
+			status: out.End, output: out.Output, errorText: out.Error, takesChildren: out.End == flovyn.WorkflowCancelled,
+		})
 	case status == history.Running:
+		w.News = w.News || out.News // for the submission that will suspend it
 		return nil
 	default:
 		return e.suspend(tx, w, w.News || out.News)
@@ -210,7 +213,7 @@ func (e *Engine) createTasks(tx *postgres.Tx, w *flovyn.WorkflowExecution, out *
 		t := &flovyn.TaskExecution{
 			ID: c.ID, Org: w.Org, Workflow: w.ID, Kind: c.Kind, Queue: c.Queue, Status: flovyn.TaskPending,
 			MaxRetries: c.MaxRetries, Timeout: c.Timeout, HistoryMonth: w.HistoryMonth, ScheduledSeq: c.Seq,
-			IdempotencyKey: c.Key, CreatedAt: tx.Now(),
+			IdempotencyKey: c.Key, CreatedAt: tx.Now(), Traceparent: w.Traceparent,
 		}
 		tx.InsertTask(t, nil)
 		if out.End != "" {
@@ -257,12 +260,12 @@ func (e *Engine) SetTimer(tx *postgres.Tx, org flovyn.OrgID, key flovyn.TimerKey
 }
 
 func (e *Engine) setTimers(tx *postgres.Tx, w *flovyn.WorkflowExecution, out *history.Outcome) error {
-	if out.End != "" {
-		return nil
+	if out.End == "" {
+		for _, c := range out.Timers {
+			e.SetTimer(tx, w.Org, sleepTimer(w.ID, c.ID), c.After)
+		}
 	}
-	for _, c := range out.Timers {
-		e.SetTimer(tx, w.Org, sleepTimer(w.ID, c.ID), c.After)
-	}
+	// Also at the end: nothing else would withdraw a timer that is no longer open.
 	for _, id := range out.CancelledTimers {
 		tx.DropTimer(sleepTimer(w.ID, id))
 	}

@@ -2,6 +2,9 @@ package flovyn
 
 import "time"
 
+// DefaultTier is the tier of organizations of which nobody says another.
+const DefaultTier = "FREE"
+
 // Organization is a tenant: the unit of isolation.
 type Organization struct {
 	ID     OrgID

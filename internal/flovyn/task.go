@@ -48,9 +48,11 @@ type TaskExecution struct {
 	Error          string
 	IdempotencyKey string
 	Metadata       []byte
-	CreatedAt      time.Time
-	StartedAt      time.Time
-	EndedAt        time.Time
+	// Traceparent is as an execution's; a workflow's tasks belong to its trace.
+	Traceparent string
+	CreatedAt   time.Time
+	StartedAt   time.Time
+	EndedAt     time.Time
 }
 
 // Standalone reports whether the task belongs to no workflow.
@@ -61,6 +63,8 @@ type Assignment struct {
 	Task TaskExecution
 	// Input is the task's JSON input, byte for byte.
 	Input []byte
+	// Waited is how long the task was runnable before it was handed over.
+	Waited time.Duration
 }
 
 // Attempt is one finished try of a task that did not end it.

@@ -57,11 +57,14 @@ type WorkflowExecution struct {
 	Activations    int32
 	IdempotencyKey string
 	// Metadata is a JSON object of strings, or nil.
-	Metadata  []byte
-	CreatedAt time.Time
-	StartedAt time.Time
-	EndedAt   time.Time
-	UpdatedAt time.Time
+	Metadata []byte
+	// Traceparent is the trace that the execution belongs to, in the form of the
+	// W3C header; empty when it belongs to none.
+	Traceparent string
+	CreatedAt   time.Time
+	StartedAt   time.Time
+	EndedAt     time.Time
+	UpdatedAt   time.Time
 }
 
 // Score orders the backlog: earlier created and higher priority first.
@@ -80,4 +83,6 @@ type Activation struct {
 	Input []byte
 	// Now is the one clock value of this activation.
 	Now time.Time
+	// Waited is how long the execution was runnable before it was handed over.
+	Waited time.Duration
 }

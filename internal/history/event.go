@@ -43,6 +43,9 @@ const (
 	// ever the last event of a cancelled execution, which no worker replays
 	// again; clients waiting for a result recognize it.
 	WorkflowCancelled EventType = "WORKFLOW_CANCELLED"
+	// RetryRequested opens a failed execution again. Workers never see it; see
+	// ForWorkers.
+	RetryRequested EventType = "RETRY_REQUESTED"
 )
 
 // EventTypes lists every event type, in the order of the protocol's table.
@@ -53,7 +56,7 @@ func EventTypes() []EventType {
 		TaskCompleted, TaskFailed, TaskCancelled, PromiseCreated, PromiseResolved,
 		PromiseRejected, PromiseTimeout, ChildWorkflowInitiated, ChildWorkflowStarted,
 		ChildWorkflowCompleted, ChildWorkflowFailed, ChildWorkflowCancelled, TimerStarted,
-		TimerFired, TimerCancelled, SignalReceived, WorkflowCancelled,
+		TimerFired, TimerCancelled, SignalReceived, WorkflowCancelled, RetryRequested,
 	}
 }
 

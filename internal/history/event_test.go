@@ -130,6 +130,10 @@ func TestEventData(t *testing.T) {
 			history.Signalled("go", []byte(`{"a":[null]}`)), `{"signalName":"go","signalValue":{"a":[null]}}`,
 		},
 		history.WorkflowCancelled: {history.EndedCancelled("why"), `{"reason":"why"}`},
+		history.RetryRequested: {
+			history.Retried{Tasks: []flovyn.TaskID{taskID}, Error: "boom"}.Event("again", "me"),
+			`{"note":"again","requestedBy":"me","previousError":"boom","tasks":["22222222-2222-4222-8222-222222222222"],"children":[]}`,
+		},
 	}
 	for _, eventType := range history.EventTypes() {
 		g, ok := golden[eventType]
@@ -147,8 +151,8 @@ func TestEventData(t *testing.T) {
 			t.Errorf("%s\n got %s %s\nwant %s", eventType, g.got.Type, g.got.Data, g.want)
 		}
 	}
-	if n := len(history.EventTypes()); n != 26 {
-		t.Errorf("%d event types, the protocol has 25 and one for result waiters", n)
+	if n := len(history.EventTypes()); n != 27 {
+		t.Errorf("%d event types, the protocol has 25, result waiters one, and the management API one", n)
 	}
 }
 

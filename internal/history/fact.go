@@ -25,6 +25,22 @@ func EndedFailed(errorText, stackTrace, failureType string) Draft {
 		text("error", errorText).text("stackTrace", stackTrace).text("failureType", failureType).bytes()}
 }
 
+// EndedTerminated is the error of an execution that somebody ended from outside.
+// All SDKs know a failure for the end; not all know WORKFLOW_CANCELLED.
+func EndedTerminated(reason, requestedBy string) Draft {
+	return Draft{WorkflowExecutionFailed, newObject(2*len(reason)+len(requestedBy)).
+		text("error", TerminatedText(reason)).text("stackTrace", "").text("failureType", "TERMINATED").
+		text("requestedBy", requestedBy).bytes()}
+}
+
+// TerminatedText is the error text of a terminated execution.
+func TerminatedText(reason string) string {
+	if reason == "" {
+		return "the workflow was terminated"
+	}
+	return "the workflow was terminated: " + reason
+}
+
 // EndedCancelled is the last event of a cancelled execution.
 func EndedCancelled(reason string) Draft {
 	return Draft{WorkflowCancelled, newObject(len(reason)).text("reason", reason).bytes()}

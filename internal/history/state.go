@@ -21,6 +21,8 @@ type State struct {
 	Ended EventType
 	// Signals counts the signals received.
 	Signals int
+	// Retried tells that the execution had failed before and was opened again.
+	Retried bool
 
 	execution flovyn.ExecutionID
 	tasks     map[flovyn.TaskID]bool // true while open
@@ -86,6 +88,12 @@ type eventData struct {
 	OperationName      string          `json:"operationName"`
 	Key                string          `json:"key"`
 	Value              json.RawMessage `json:"value"`
+	DurationMS         int64           `json:"durationMs"`
+	Error              string          `json:"error"`
+	Reason             string          `json:"reason"`
+	// What a retry has taken back.
+	Tasks    []string `json:"tasks"`
+	Children []string `json:"children"`
 }
 
 // Apply folds the next event. It fails on a gap in the sequence and on data
@@ -129,6 +137,8 @@ func (s *State) apply(e Event) error {
 		return s.applyPromise(e, d)
 	case ChildWorkflowInitiated, ChildWorkflowStarted, ChildWorkflowCompleted, ChildWorkflowFailed, ChildWorkflowCancelled:
 		return s.applyChild(e.Type, d)
+	case RetryRequested:
+		return s.applyRetry(d)
 	default:
 		return errors.New("unknown event type")
 	}
@@ -231,6 +241,12 @@ func (s *State) OpenChildren() []flovyn.ExecutionID {
 		}
 	}
 	return open
+}
+
+// Open reports whether a child has not ended.
+func (s *State) Open(child flovyn.ExecutionID) bool {
+	c, ok := s.children[child]
+	return ok && c.open
 }
 
 // Began reports whether a worker was seen to take up a child.

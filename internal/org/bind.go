@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -22,36 +21,13 @@ const (
 	birthInterval = 2 * time.Second
 )
 
-// births is a bucket that fills with time. The zero value is full.
-type births struct {
-	mu sync.Mutex
-	// freeAt is when the bucket will be full again.
-	freeAt time.Time
-}
-
-// allow takes one birth out of the bucket, if there is one.
-func (b *births) allow(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	next := b.freeAt
-	if next.Before(now) {
-		next = now
-	}
-	next = next.Add(birthInterval)
-	if next.Sub(now) > birthBurst*birthInterval {
-		return false
-	}
-	b.freeAt = next
-	return true
-}
-
 // create makes the organization of a verified token, already bound. Several
 // servers may do so at once: one of them makes it, all of them find it.
 func (r *Resolver) create(ctx context.Context, t TokenOrg) (flovyn.OrgIdentity, error) {
-	if !r.births.allow(r.cfg.Now()) {
+	if !r.births.AllowN(r.cfg.Now(), 1) {
 		return flovyn.OrgIdentity{}, fault.New(fault.Unavailable, "too many organizations are being created; try again")
 	}
-	o := &flovyn.Organization{ID: flovyn.OrgID(flovyn.NewUUID()), Slug: t.Slug, Name: displayName(t)}
+	o := &flovyn.Organization{ID: flovyn.OrgID(flovyn.NewUUID()), Slug: t.Slug, Name: displayName(t), Tier: flovyn.DefaultTier}
 	created, err := r.cfg.Store.CreateBoundOrganization(ctx, o, t.Issuer, t.ExternalID)
 	if fault.Is(err, fault.Exists) {
 		r.refused(ctx, t, "its id at the issuer is bound to another organization")

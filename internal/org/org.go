@@ -16,6 +16,7 @@
 // is announced to the other servers, which forget what they know.
 //
 // With auto_create an unknown slug in a verified token creates the organization.
+// Without it, organizations are created by whoever may (see Found).
 package org
 
 import (
@@ -24,6 +25,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -37,6 +40,10 @@ const (
 	// patience bounds one look at the database.
 	patience = 5 * time.Second
 )
+
+// ErrNone is among the causes of a refusal when no organization goes by the slug
+// of a credential, and nothing else is wrong with it.
+var ErrNone = errors.New("no organization goes by this slug")
 
 // Config is what a Resolver needs.
 type Config struct {
@@ -70,7 +77,7 @@ type Resolver struct {
 	cfg     Config
 	known   *lookup.Cache[string, flovyn.OrgIdentity]
 	flights lookup.Flights[flovyn.OrgIdentity]
-	births  births
+	births  *rate.Limiter
 }
 
 // New makes a resolver.
@@ -78,7 +85,10 @@ func New(cfg Config) *Resolver {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Resolver{cfg: cfg, known: lookup.NewCache[string, flovyn.OrgIdentity](remembered)}
+	return &Resolver{
+		cfg: cfg, known: lookup.NewCache[string, flovyn.OrgIdentity](remembered),
+		births: rate.NewLimiter(rate.Every(birthInterval), birthBurst),
+	}
 }
 
 // ResolveToken returns the organization that a verified token names, and binds
@@ -153,7 +163,7 @@ func answer(identity flovyn.OrgIdentity, slug string, err error) (flovyn.OrgID, 
 	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Unavailable):
 		return flovyn.OrgID{}, err
 	case fault.Is(err, fault.NotFound):
-		return flovyn.OrgID{}, unknown(slug, err)
+		return flovyn.OrgID{}, unknown(slug, ErrNone)
 	default:
 		return flovyn.OrgID{}, fault.Wrap(fault.Unavailable, err, "organizations cannot be looked up at the moment; try again")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/postgres/internal/pgq"
 )
 
 // OrganizationIdentity returns the organization that goes by a slug, with what it
@@ -40,7 +41,9 @@ func (s *Store) BindOrganization(ctx context.Context, org flovyn.OrgID, issuer, 
 // and fails with Exists when the external id is bound to another organization.
 func (s *Store) CreateBoundOrganization(ctx context.Context, o *flovyn.Organization, issuer, externalID string) (created bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		inserted, err := s.q.OrganizationInsert(ctx, tx, o.ID.UUID(), o.Slug, o.Name)
+		inserted, err := s.q.OrganizationInsert(ctx, tx, &pgq.OrganizationInsertParams{
+			ID: o.ID.UUID(), Slug: o.Slug, Name: o.Name, Tier: o.Tier, Region: orNull(o.Region),
+		})
 		if created = inserted == 1; err != nil || !created || externalID == "" {
 			return err
 		}

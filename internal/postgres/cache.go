@@ -64,6 +64,8 @@ type historyCache struct {
 	entries  *lru.Cache[flovyn.ExecutionID, *cachedHistory]
 	bytes    atomic.Int64
 	maxBytes int64
+	// hits and misses count how often a history was complete when it was needed.
+	hits, misses atomic.Int64
 }
 
 func newHistoryCache(maxBytes int64) (*historyCache, error) {
@@ -105,6 +107,15 @@ func (c *historyCache) extend(h *cachedHistory, events []history.Event) {
 			return
 		}
 		total = c.bytes.Load()
+	}
+}
+
+// used counts a look at a history.
+func (c *historyCache) used(complete bool) {
+	if complete {
+		c.hits.Add(1)
+	} else {
+		c.misses.Add(1)
 	}
 }
 

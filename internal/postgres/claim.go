@@ -28,7 +28,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 	activations := make([]flovyn.Activation, len(rows))
 	for i, r := range rows {
 		e := executionOf(&r.WorkflowExecution)
-		activations[i] = flovyn.Activation{Execution: *e, Input: history.Member(r.StartedData, "input"), Now: e.ClaimedAt}
+		activations[i] = flovyn.Activation{Execution: *e, Input: history.Member(r.StartedData, "input"), Now: e.ClaimedAt, Waited: r.Waited}
 	}
 	return activations, nil
 }
@@ -51,7 +51,7 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 		if r.TaskExecution.WorkflowID != nil {
 			input = history.Member(r.ScheduledData, "input")
 		}
-		assignments[i] = flovyn.Assignment{Task: *taskOf(&r.TaskExecution), Input: input}
+		assignments[i] = flovyn.Assignment{Task: *taskOf(&r.TaskExecution), Input: input, Waited: r.Waited}
 	}
 	return assignments, nil
 }
@@ -98,6 +98,29 @@ func (s *Store) Backlogs(ctx context.Context) ([]Backlog, error) {
 		backlogs[i] = Backlog{flovyn.Class(r.Class), flovyn.OrgID(r.OrgID), r.Queue}
 	}
 	return backlogs, nil
+}
+
+// BacklogSample is how much work of a queue waits.
+type BacklogSample struct {
+	Backlog
+	// Depth is how much, as far as it was counted.
+	Depth int
+	// Age is how long what is next has waited.
+	Age time.Duration
+}
+
+// SampleBacklogs measures at most so many queues that have runnable work, and
+// counts no further than most in each.
+func (s *Store) SampleBacklogs(ctx context.Context, queues, most int) ([]BacklogSample, error) {
+	rows, err := s.q.ReadySample(ctx, s.pool, int32(most), int32(queues))
+	if err != nil {
+		return nil, fmt.Errorf("measuring the backlog: %w", translate(err))
+	}
+	samples := make([]BacklogSample, len(rows))
+	for i, r := range rows {
+		samples[i] = BacklogSample{Backlog{flovyn.Class(r.Class), flovyn.OrgID(r.OrgID), r.Queue}, int(r.Depth), r.Age}
+	}
+	return samples, nil
 }
 
 // StaleExecution is an activation that a worker has held for too long.

@@ -30,6 +30,7 @@ func (s *Store) Events(ctx context.Context, org flovyn.OrgID, id flovyn.Executio
 	}
 	h := s.cache.entry(id)
 	known := h.snapshot()
+	s.cache.used(len(known) >= int(e.LastSeq))
 	if len(known) >= int(e.LastSeq) {
 		return known, nil
 	}
@@ -52,6 +53,24 @@ func (s *Store) State(ctx context.Context, org flovyn.OrgID, id flovyn.Execution
 		return nil, err
 	}
 	return history.Fold(id, events)
+}
+
+// Traces returns the traces that executions belong to, of those that are the
+// organization's and belong to one.
+func (s *Store) Traces(ctx context.Context, org flovyn.OrgID, ids []flovyn.ExecutionID) (map[flovyn.ExecutionID]string, error) {
+	plain := make([]uuid.UUID, len(ids))
+	for i, id := range ids {
+		plain[i] = id.UUID()
+	}
+	rows, err := s.q.ExecutionTraces(ctx, s.pool, plain, org.UUID())
+	if err != nil {
+		return nil, fmt.Errorf("looking up traces: %w", translate(err))
+	}
+	traces := make(map[flovyn.ExecutionID]string, len(rows))
+	for _, r := range rows {
+		traces[flovyn.ExecutionID(r.ID)] = r.Traceparent
+	}
+	return traces, nil
 }
 
 // EnsureHistoryPartitions makes the partitions of the coming months.

@@ -64,6 +64,7 @@ func (o *writes) insertExecutions(w *work) statement {
 		p.StartedAts = append(p.StartedAts, e.StartedAt)
 		p.EndedAts = append(p.EndedAts, e.EndedAt)
 		p.News = append(p.News, e.News)
+		p.Traceparents = append(p.Traceparents, e.Traceparent)
 		delete(o.executions, id) // inserted as it stands in the end
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.ExecutionsInsert(ctx, db, p) }
@@ -123,6 +124,7 @@ func (o *writes) insertTasks(w *work) statement {
 		p.CreatedAts = append(p.CreatedAts, t.CreatedAt)
 		p.EndedAts = append(p.EndedAts, t.EndedAt)
 		p.Errors = append(p.Errors, t.Error)
+		p.Traceparents = append(p.Traceparents, t.Traceparent)
 		delete(o.tasks, id)
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.TasksInsert(ctx, db, p) }
@@ -136,6 +138,7 @@ func (o *writes) updateTasks(w *work) statement {
 		p.OrgIds = append(p.OrgIds, t.Org.UUID())
 		p.Statuses = append(p.Statuses, string(t.Status))
 		p.ExecutionCounts = append(p.ExecutionCounts, t.Attempt)
+		p.MaxRetries = append(p.MaxRetries, t.MaxRetries)
 		p.WorkerIds = append(p.WorkerIds, t.WorkerID)
 		p.ClaimedAts = append(p.ClaimedAts, t.ClaimedAt)
 		p.HeartbeatAts = append(p.HeartbeatAts, t.HeartbeatAt)

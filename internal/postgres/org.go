@@ -18,12 +18,8 @@ import (
 func (s *Store) UpsertOrganizations(ctx context.Context, orgs []flovyn.Organization) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		for _, o := range orgs {
-			var region *string
-			if o.Region != "" {
-				region = &o.Region
-			}
 			err := s.q.OrganizationUpsert(ctx, tx, &pgq.OrganizationUpsertParams{
-				ID: o.ID.UUID(), Slug: o.Slug, Name: o.Name, Tier: o.Tier, Region: region,
+				ID: o.ID.UUID(), Slug: o.Slug, Name: o.Name, Tier: o.Tier, Region: orNull(o.Region),
 			})
 			if err != nil {
 				return fmt.Errorf("writing organization %s: %w", o.Slug, err)
@@ -31,6 +27,14 @@ func (s *Store) UpsertOrganizations(ctx context.Context, orgs []flovyn.Organizat
 		}
 		return nil
 	})
+}
+
+// orNull is a text that is stored as null when it is empty.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // OrganizationBySlug returns an organization by its slug.

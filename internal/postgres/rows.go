@@ -32,7 +32,7 @@ func executionOf(r *pgq.WorkflowExecution) *flovyn.WorkflowExecution {
 		Version: r.WorkflowVersion, Parent: flovyn.ExecutionID(uuidOf(r.ParentID)), ChildName: r.ChildName,
 		WorkerID: r.WorkerID, ClaimedAt: timeOf(r.ClaimedAt), Activations: r.Activations,
 		IdempotencyKey: r.IdempotencyKey, Metadata: r.Metadata, CreatedAt: r.CreatedAt,
-		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt), UpdatedAt: r.UpdatedAt,
+		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt), UpdatedAt: r.UpdatedAt, Traceparent: r.Traceparent,
 	}
 }
 
@@ -44,7 +44,7 @@ func taskOf(r *pgq.TaskExecution) *flovyn.TaskExecution {
 		HistoryMonth: r.HistoryMonth, ScheduledSeq: flovyn.Seq(r.ScheduledSeq), WorkerID: r.WorkerID,
 		ClaimedAt: timeOf(r.ClaimedAt), HeartbeatAt: timeOf(r.HeartbeatAt), Error: r.Error,
 		IdempotencyKey: r.IdempotencyKey, Metadata: r.Metadata, CreatedAt: r.CreatedAt,
-		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt),
+		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt), Traceparent: r.Traceparent,
 	}
 }
 

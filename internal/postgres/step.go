@@ -173,6 +173,7 @@ func (s *Store) try(ctx context.Context, batch []*step) (again []*step, err erro
 	}
 	defer conn.Release() // a connection inside a transaction is closed by the pool
 
+	begin := time.Now()
 	w := newWork(s, union(batch))
 	defer w.release()
 	if err := w.load(ctx, conn.Conn()); err != nil {
@@ -180,7 +181,11 @@ func (s *Store) try(ctx context.Context, batch []*step) (again []*step, err erro
 		return nil, fmt.Errorf("loading a step: %w", err)
 	}
 	answers, again := w.decideAll(batch)
-	if err := s.finish(ctx, conn, w); err != nil {
+	err = s.finish(ctx, conn, w)
+	if !w.out.empty() || err != nil {
+		s.told(len(answers), time.Since(begin), err)
+	}
+	if err != nil {
 		w.undo()
 		return nil, err
 	}

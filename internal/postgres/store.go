@@ -27,14 +27,20 @@ type Config struct {
 	MaxConnections int32
 	// HistoryCacheBytes bounds the memory of recent histories. Default 64 MiB.
 	HistoryCacheBytes int64
-	Logger            *slog.Logger
+	// Committed is told of every group commit: how many steps it had, how long it
+	// took, and whether it failed. Optional.
+	Committed func(steps int, took time.Duration, err error)
+	Logger    *slog.Logger
 }
 
 // Store is a connection to the database. Methods are safe for concurrent use.
 type Store struct {
-	pool  *pgxpool.Pool
+	pool *pgxpool.Pool
+	// reads are the connections of searches.
+	reads *pgxpool.Pool
 	q     *pgq.Queries
 	log   *slog.Logger
+	told  func(steps int, took time.Duration, err error)
 	cache *historyCache
 	queue chan *step
 	stop  context.CancelFunc
@@ -52,6 +58,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Committed == nil {
+		cfg.Committed = func(int, time.Duration, error) {}
+	}
 	cache, err := newHistoryCache(cfg.HistoryCacheBytes)
 	if err != nil {
 		return nil, err
@@ -60,9 +69,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	reads, err := openReads(ctx, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		pool: pool, q: pgq.New(), log: cfg.Logger, cache: cache,
+		pool: pool, reads: reads, q: pgq.New(), log: cfg.Logger, told: cfg.Committed, cache: cache,
 		queue: make(chan *step, maxBatch), stop: stop, closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 	for range lanes {
@@ -126,6 +140,7 @@ func (s *Store) Close() {
 	s.stop()
 	s.lanes.Wait()
 	close(s.drained)
+	s.reads.Close()
 	s.pool.Close()
 }
 
@@ -139,6 +154,18 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var now time.Time
 	err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
 	return now, translate(err)
+}
+
+// Connections returns how many connections are in use, idle, and allowed.
+func (s *Store) Connections() (used, idle, most int) {
+	stat := s.pool.Stat()
+	return int(stat.AcquiredConns()), int(stat.IdleConns()), int(stat.MaxConns())
+}
+
+// CacheUse returns how often a history was in memory when it was needed, how often
+// not, and the bytes of those that are.
+func (s *Store) CacheUse() (hits, misses, bytes int64) {
+	return s.cache.hits.Load(), s.cache.misses.Load(), s.cache.bytes.Load()
 }
 
 // inTx runs fn in one transaction, for changes off the hot path.

@@ -31,11 +31,35 @@ func (s *Store) WorkerTokens(ctx context.Context, org flovyn.OrgID) ([]flovyn.Wo
 	if err != nil {
 		return nil, translate(err)
 	}
+	return workerTokensOf(rows), nil
+}
+
+// WorkerTokenPage returns tokens of an organization, the newest first, and how many
+// there are.
+func (s *Store) WorkerTokenPage(ctx context.Context, org flovyn.OrgID, limit, offset int) ([]flovyn.WorkerToken, int, error) {
+	rows, err := s.q.WorkerTokenPage(ctx, s.pool, org.UUID(), int32(offset), int32(limit))
+	if err != nil {
+		return nil, 0, translate(err)
+	}
+	total, err := s.q.WorkerTokenCount(ctx, s.pool, org.UUID())
+	if err != nil {
+		return nil, 0, translate(err)
+	}
+	return workerTokensOf(rows), int(total), nil
+}
+
+// WorkerToken returns a token of an organization; NotFound when there is none.
+func (s *Store) WorkerToken(ctx context.Context, org flovyn.OrgID, id flovyn.TokenID) (flovyn.WorkerToken, error) {
+	r, err := s.q.WorkerTokenGet(ctx, s.pool, id.UUID(), org.UUID())
+	return row(r, err, workerTokenOf)
+}
+
+func workerTokensOf(rows []*pgq.WorkerToken) []flovyn.WorkerToken {
 	tokens := make([]flovyn.WorkerToken, len(rows))
 	for i, r := range rows {
 		tokens[i] = workerTokenOf(r)
 	}
-	return tokens, nil
+	return tokens
 }
 
 // RevokeWorkerToken revokes a token of an organization for good; NotFound when

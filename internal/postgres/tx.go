@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,6 +73,24 @@ func (tx *Tx) PreloadHistories(ids []flovyn.ExecutionID) error {
 		return nil
 	}
 	return tx.need(Touch{Histories: missing})
+}
+
+// Preload asks for all that is not loaded yet at once, where looking at one after
+// the other would run the step again for each.
+func (tx *Tx) Preload(wanted Touch) error {
+	t := tx.w.touched
+	missing := Touch{
+		Executions: absent(wanted.Executions, t.executions), Histories: absent(wanted.Histories, t.histories),
+		Tasks: absent(wanted.Tasks, t.tasks), Promises: absent(wanted.Promises, t.promises),
+	}
+	if len(missing.Executions)+len(missing.Histories)+len(missing.Tasks)+len(missing.Promises) == 0 {
+		return nil
+	}
+	return tx.need(missing)
+}
+
+func absent[K comparable](wanted []K, known set[K]) []K {
+	return slices.DeleteFunc(slices.Clone(wanted), known.has)
 }
 
 // inserted reports whether this commit creates the execution.
@@ -208,6 +227,17 @@ func (tx *Tx) State(e *flovyn.WorkflowExecution) (*history.State, error) {
 	}
 	tx.tainted = append(tx.tainted, e.ID)
 	return h.state, nil
+}
+
+// Events returns the committed history of an execution, from its first event to
+// the one its row names.
+func (tx *Tx) Events(e *flovyn.WorkflowExecution) ([]history.Event, error) {
+	if tx.w.touched.histories.has(e.ID) {
+		if known := tx.w.hold(e.ID).snapshot(); len(known) >= int(e.LastSeq) {
+			return known, nil
+		}
+	}
+	return nil, tx.need(Touch{Histories: []flovyn.ExecutionID{e.ID}})
 }
 
 // Input returns the JSON an execution was started with.

@@ -89,10 +89,13 @@ func (w *work) loadHistories(ctx context.Context, conn batchSender) error {
 		}
 		h := w.hold(id)
 		if h.state != nil && h.state.LastSeq == row.LastSeq {
+			w.store.cache.used(true)
 			continue
 		}
 		h.state = nil
-		if known := h.snapshot(); len(known) < int(row.LastSeq) {
+		known := h.snapshot()
+		w.store.cache.used(len(known) >= int(row.LastSeq))
+		if len(known) < int(row.LastSeq) {
 			ids, months, seqs = append(ids, id.UUID()), append(months, row.HistoryMonth), append(seqs, int32(len(known)))
 		}
 	}

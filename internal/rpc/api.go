@@ -38,6 +38,14 @@ func at(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
+// maybeAt is at for a time that may be absent.
+func maybeAt(t *time.Time) *timestamppb.Timestamp {
+	if t == nil {
+		return nil
+	}
+	return at(*t)
+}
+
 // maybe is a text as messages carry it; the empty text is absent.
 func maybe(s string) *string {
 	if s == "" {

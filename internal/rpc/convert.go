@@ -26,6 +26,7 @@ func taskOut(a *flovyn.Assignment) *flovynv1.TaskExecutionInfo {
 	t := &a.Task
 	out := &flovynv1.TaskExecutionInfo{
 		TaskExecutionId: t.ID.String(), Kind: t.Kind, Input: history.OrNull(a.Input), ExecutionCount: t.Attempt, Queue: t.Queue,
+		Traceparent: t.Traceparent,
 	}
 	if !t.Standalone() {
 		out.WorkflowExecutionId = t.Workflow.String()

@@ -6,9 +6,11 @@
 // # What happens to a call
 //
 //	HTTP middleware  who calls (package authn), before anything is decoded
-//	observe          one log record; a failure becomes a code of the wire
+//	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
-//	guard            each message received is validated and authorized
+//	guard            each message received is validated and authorized; what is
+//	                 refused or changed is noted for the audit
+//	lifetime         a stream ends before its credential does
 //	handler          reads identifiers, calls one deed, converts the answer
 //
 // The interceptors surround the whole call, so unary calls and streams of every
@@ -36,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -43,10 +46,15 @@ import (
 	"connectrpc.com/grpcreflect/v2"
 
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/task"
+	"github.com/flovyn/flovyn-server/internal/token"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
 
@@ -62,6 +70,16 @@ type Config struct {
 	// OrganizationBySlug is Organization by its slug, asked about those that
 	// callers name while authentication is off.
 	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
+	// Orgs creates organizations.
+	Orgs *org.Resolver
+	// Tokens are the worker tokens of this server; nil where it accepts none.
+	Tokens *token.Tokens
+	// Audit takes note of refusals and changes; nil takes none.
+	Audit *audit.Trail
+	// StreamMaxAge is how long a stream may be open.
+	StreamMaxAge time.Duration
+	// Version is the server's, for whoever asks.
+	Version string
 	// Reflection answers tools that ask for the protocol.
 	Reflection bool
 	// Ready returns nil when the server can do its work; health checks ask it.
@@ -69,7 +87,9 @@ type Config struct {
 	// Stopping is closed when the server begins to stop. Streams that would
 	// otherwise stay open end then.
 	Stopping <-chan struct{}
-	Log      *slog.Logger
+	// Metrics counts calls. Default: nobody reads them.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // door is what the handlers share.
@@ -78,7 +98,13 @@ type door struct {
 	tasks    *task.Tasks
 	workers  *worker.Registry
 	orgs     *knownOrgs
+	founding *org.Resolver
+	tokens   *token.Tokens
+	audit    *audit.Trail
+	version  string
 	stopping <-chan struct{}
+	metrics  *metrics.Metrics
+	tracer   *trace.Tracer
 	log      *slog.Logger
 }
 
@@ -89,11 +115,17 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the validation of messages: %w", err)
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
+	}
+	tracer := cfg.Engine.Tracer()
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
-	server := connect.NewServer(observe(cfg.Log), recoverPanics, guard(cfg.Authorizer, validator, orgs))
+	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics,
+		guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
-		stopping: cfg.Stopping, log: cfg.Log,
+		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
+		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)
 	flovynv1connect.RegisterWorkflowDispatchHandler(server, workflowDispatch{d})

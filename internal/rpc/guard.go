@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/fault"
@@ -21,28 +22,47 @@ import (
 // shape pass the same check: on each message received, before the handler sees
 // it. A call in which the handler answers without having received anything is
 // decided at that moment, and at the latest when it returns.
-func guard(authorizer authz.Authorizer, validator protovalidate.Validator, orgs *knownOrgs) connect.ServerInterceptor {
+//
+// What is refused, and what the management API changes, is noted for the audit.
+func guard(authorizer authz.Authorizer, validator protovalidate.Validator, orgs *knownOrgs, trail *audit.Trail) connect.ServerInterceptor {
 	return func(next connect.ServerFunc) connect.ServerFunc {
-		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
 			rule, ok := authz.Lookup(spec.Procedure)
+			g := &guarded{
+				ServerStream: stream, ctx: ctx, rule: rule, authorizer: authorizer, validator: validator, orgs: orgs,
+				changes: authz.Audited(spec.Procedure, rule),
+			}
+			g.caller, _ = caller.From(ctx)
+			if trail != nil {
+				err = errPanicked // unless it returns
+				defer func() { g.note(trail, spec.Procedure, err) }()
+			}
 			if !ok {
 				return fault.New(fault.Denied, "Access denied: %s is not open to anybody", spec.Procedure)
 			}
-			g := &guarded{ServerStream: stream, ctx: ctx, rule: rule, authorizer: authorizer, validator: validator, orgs: orgs}
-			if !rule.Public {
-				if g.caller, ok = caller.From(ctx); !ok {
-					return fault.New(fault.Unauthenticated, "Authentication required")
-				}
-				if rule.Authenticated && !recognized(g.caller) {
-					return fault.New(fault.Unauthenticated, "Authentication required")
-				}
+			if err := g.enter(spec.Procedure); err != nil {
+				return err
 			}
-			err := next(ctx, spec, g)
+			err = next(ctx, spec, g)
 			if denied := g.decide(); denied != nil {
 				return denied
 			}
 			return err
 		}
+	}
+}
+
+// enter refuses callers for whom the procedure is none, whatever they ask of it.
+func (g *guarded) enter(procedure string) error {
+	switch {
+	case g.rule.Public:
+		return nil
+	case g.caller.Kind == "", g.rule.Authenticated && !recognized(g.caller):
+		return fault.New(fault.Unauthenticated, "Authentication required")
+	case g.caller.Claims != nil && procedure != authz.CreateOrganization:
+		return fault.New(fault.Unauthenticated, "Unknown organization: %s", g.caller.Claims.Slug)
+	default:
+		return nil
 	}
 }
 
@@ -70,6 +90,12 @@ type guarded struct {
 	// decided is set once a message, or their absence, was authorized.
 	decided bool
 	refused error
+	// changes says that the call is one to note also when it succeeds.
+	changes bool
+	// resource is the id that the first check was about; trespass is set when the
+	// request names an organization that is not the caller's.
+	resource string
+	trespass bool
 }
 
 // Receive receives a message, and returns it only if it is valid and permitted.
@@ -104,6 +130,7 @@ func (g *guarded) Send(msg any) error {
 	if err := g.decide(); err != nil {
 		return err
 	}
+	g.learn(msg)
 	return g.ServerStream.Send(msg)
 }
 
@@ -143,7 +170,9 @@ func (g *guarded) orgOf(m protoreflect.Message) (flovyn.OrgID, error) {
 		return parseOrg(m.Get(field).String())
 	}
 	if field := fields.ByName("org"); field != nil {
-		return g.orgs.slugged(g.ctx, g.caller, m.Get(field).String())
+		org, err := g.orgs.slugged(g.ctx, g.caller, m.Get(field).String())
+		g.trespass = fault.Is(err, fault.NotFound)
+		return org, err
 	}
 	return g.caller.Org, nil
 }
@@ -152,19 +181,47 @@ func (g *guarded) authorize(m protoreflect.Message, org flovyn.OrgID) error {
 	if g.rule.Public {
 		return nil
 	}
-	for _, check := range g.rule.Checks {
+	for i, check := range g.rule.Checks {
+		resource := authz.Resource{Type: check.Type, ID: resourceID(check, m), Org: org}
 		if check.Action == authz.Create && check.Type == authz.Org {
-			org = flovyn.OrgID{} // it belongs to none yet
+			var err error
+			if resource, err = g.founded(m); err != nil {
+				return err
+			}
 		}
-		err := g.authorizer.Authorize(g.ctx, authz.Request{
-			Caller: g.caller, Action: check.Action,
-			Resource: authz.Resource{Type: check.Type, ID: resourceID(check, m), Org: org},
-		})
+		if i == 0 {
+			g.resource = resource.ID
+			g.part(check, m)
+		}
+		err := g.authorizer.Authorize(g.ctx, authz.Request{Caller: g.caller, Action: check.Action, Resource: resource})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// founded is the organization that a message asks to create. It belongs to none
+// yet, unless it is the caller's own: who may create that is told that it exists.
+func (g *guarded) founded(m protoreflect.Message) (authz.Resource, error) {
+	resource := authz.Resource{Type: authz.Org, ID: authz.NewID}
+	if m == nil {
+		return resource, nil
+	}
+	if field := m.Descriptor().Fields().ByName("slug"); field != nil {
+		resource.ID = m.Get(field).String()
+	}
+	if g.caller.Org.IsZero() {
+		return resource, nil
+	}
+	own, err := g.orgs.get(g.ctx, g.caller.Org)
+	if err == nil && own.Slug == resource.ID {
+		resource.Org = own.ID
+	}
+	if fault.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return resource, err
 }
 
 // idFields says where messages name a resource of each type: the worker

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"buf.build/go/protovalidate"
 	connect "connectrpc.com/connect/v2"
@@ -17,6 +18,8 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 // script is a stream with one request.
@@ -48,7 +51,8 @@ func serve(ctx context.Context, t *testing.T, procedure string, stream connect.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := connect.NewServer(observe(slog.New(slog.DiscardHandler)), recoverPanics, guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs)))
+	server := connect.NewServer(observe(slog.New(slog.DiscardHandler), metrics.New(""), trace.Off()), recoverPanics,
+		guard(authz.OrgScope{}, validator, newKnownOrgs(someOrgs), nil), lifetime(time.Hour))
 	server.Register(connect.Method{Spec: connect.Spec{Procedure: procedure}, Handler: handler})
 	return server.Call(ctx, procedure, nil, stream)
 }

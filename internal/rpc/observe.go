@@ -11,29 +11,77 @@ import (
 
 	connect "connectrpc.com/connect/v2"
 
+	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
 	"github.com/flovyn/flovyn-server/internal/caller"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
-// observe writes one record per call, and translates whatever failure comes
+// observe writes one record per call, counts and traces it, and translates whatever failure comes
 // out of the call. It is the outermost interceptor, so that both happen to
 // every failure, and each is logged exactly once.
-func observe(log *slog.Logger) connect.ServerInterceptor {
+func observe(log *slog.Logger, m *metrics.Metrics, tracer *trace.Tracer) connect.ServerInterceptor {
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-			begin := time.Now()
+			begin, counted, traced := time.Now(), m.Call(spec.Procedure), func(string, error) {}
+			if !unspoken[spec.Procedure] {
+				ctx, traced = tracer.Call(ctx, spec.Procedure)
+			}
 			err := next(ctx, spec, stream)
 			if err == nil {
+				counted(codeOK)
+				traced(codeOK, nil)
 				if log.Enabled(ctx, levelOf(0)) {
-					log.LogAttrs(ctx, levelOf(0), "call", record(ctx, spec, begin, "ok")...)
+					log.LogAttrs(ctx, levelOf(0), "call", record(ctx, spec, begin, codeOK)...)
 				}
 				return nil
 			}
 			wire := wireError(err)
+			counted(wire.Code().String())
+			traced(wire.Code().String(), wire)
 			attrs := append(record(ctx, spec, begin, wire.Code().String()), slog.String("error", causeOf(wire)))
 			log.LogAttrs(ctx, levelOf(wire.Code()), "call", attrs...)
 			return wire
 		}
 	}
+}
+
+// codeOK is how records and metrics call success.
+const codeOK = "ok"
+
+// unspoken are the procedures whose calls make no span: those that wait, most of
+// them in vain, and those of probes. A poll that brings something makes its own.
+var unspoken = map[string]bool{
+	flovynv1connect.WorkflowDispatchPollWorkflowProcedure:             true,
+	flovynv1connect.WorkflowDispatchSubscribeToNotificationsProcedure: true,
+	flovynv1connect.WorkflowDispatchReportExecutionSpansProcedure:     true,
+	flovynv1connect.TaskExecutionPollTaskProcedure:                    true,
+	flovynv1connect.TaskExecutionHeartbeatProcedure:                   true,
+	flovynv1connect.AgentDispatchPollAgentProcedure:                   true,
+	flovynv1connect.WorkerLifecycleSendHeartbeatProcedure:             true,
+	"/grpc.health.v1.Health/Check":                                    true,
+	"/grpc.health.v1.Health/Watch":                                    true,
+}
+
+// activated notes that an activation is about to reach its worker.
+func (d door) activated(a *flovyn.Activation) {
+	w := &a.Execution
+	d.metrics.Dispatched(flovyn.ClassWorkflow, a.Waited)
+	d.tracer.Record(trace.Span{
+		Parent: w.Traceparent, Name: "workflow.poll", Start: w.ClaimedAt.Add(-a.Waited), End: w.ClaimedAt,
+		Attributes: map[string]any{"tenant.id": w.Org.String(), "workflow.id": w.ID.String(), "workflow.kind": w.Kind},
+	})
+}
+
+// assigned notes that a task is about to reach its worker.
+func (d door) assigned(a *flovyn.Assignment) {
+	t := &a.Task
+	d.metrics.Dispatched(flovyn.ClassTask, a.Waited)
+	d.tracer.Record(trace.Span{
+		Parent: t.Traceparent, Name: "task.poll", Start: t.ClaimedAt.Add(-a.Waited), End: t.ClaimedAt,
+		Attributes: map[string]any{"tenant.id": t.Org.String(), "task.id": t.ID.String(), "task.type": t.Kind, "execution_count": t.Attempt},
+	})
 }
 
 func record(ctx context.Context, spec connect.Spec, begin time.Time, code string) []slog.Attr {

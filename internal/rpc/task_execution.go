@@ -57,7 +57,8 @@ func (h taskExecution) submitRequestOf(ctx context.Context, req *flovynv1.Submit
 	}, err
 }
 
-// PollTask claims a task. When the client has gone meanwhile, the claim is undone.
+// PollTask claims a task. When the client has gone meanwhile, or its credential is
+// good no longer, the claim is undone.
 func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskRequest) (*flovynv1.PollTaskResponse, error) {
 	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
@@ -77,10 +78,11 @@ func (h taskExecution) PollTask(ctx context.Context, req *flovynv1.PollTaskReque
 	if err != nil || assignment == nil {
 		return &flovynv1.PollTaskResponse{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := stillThere(ctx); err != nil {
 		h.tasks.Return(context.WithoutCancel(ctx), *assignment)
 		return nil, err
 	}
+	h.assigned(assignment)
 	return &flovynv1.PollTaskResponse{Task: taskOut(assignment)}, nil
 }
 

@@ -11,9 +11,11 @@ import (
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
+	"github.com/flovyn/flovyn-server/internal/caller"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
 )
@@ -22,7 +24,8 @@ import (
 type workflowDispatch struct{ door }
 
 // PollWorkflow claims an execution. When the client has gone meanwhile, nobody
-// would ever submit it, so the claim is undone.
+// would ever submit it, and when its credential is good no longer, nobody may: the
+// claim is undone.
 func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRequest) (*flovynv1.PollResponse, error) {
 	org, err := h.named(ctx, req.GetOrgId())
 	if err != nil {
@@ -43,11 +46,12 @@ func (h workflowDispatch) PollWorkflow(ctx context.Context, req *flovynv1.PollRe
 	if err != nil || activation == nil {
 		return &flovynv1.PollResponse{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := stillThere(ctx); err != nil {
 		h.engine.Return(context.WithoutCancel(ctx), *activation)
 		return nil, err
 	}
-	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation)}, nil
+	h.activated(activation)
+	return &flovynv1.PollResponse{WorkflowExecution: workflowOut(activation), Traceparent: activation.Execution.Traceparent}, nil
 }
 
 // SubscribeToNotifications keeps the stream open until the client or the server
@@ -216,7 +220,7 @@ func (h workflowDispatch) SignalWorkflow(ctx context.Context, req *flovynv1.Sign
 	return &flovynv1.SignalWorkflowResponse{SignalEventSequence: int64(seq)}, nil
 }
 
-// GetEvents returns an execution's whole history.
+// GetEvents returns an execution's whole history, as workers are to see it.
 func (h workflowDispatch) GetEvents(ctx context.Context, req *flovynv1.GetEventsRequest) (*flovynv1.GetEventsResponse, error) {
 	org, id, err := h.execution(ctx, req.GetWorkflowExecutionId())
 	if err != nil {
@@ -226,7 +230,7 @@ func (h workflowDispatch) GetEvents(ctx context.Context, req *flovynv1.GetEvents
 	if err != nil {
 		return nil, err
 	}
-	return &flovynv1.GetEventsResponse{Events: eventsOut(events)}, nil
+	return &flovynv1.GetEventsResponse{Events: eventsOut(history.ForWorkers(events))}, nil
 }
 
 // SubmitWorkflowCommands takes what a worker decided in an activation.
@@ -259,6 +263,14 @@ func (d door) execution(ctx context.Context, text string) (flovyn.OrgID, flovyn.
 
 // priority is by how much an execution counts as created earlier.
 func priority(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
+
+// stillThere returns nil while whoever polled is there and may have the work.
+func stillThere(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return caller.Recheck(ctx)
+}
 
 // peer returns the remote address of the caller's connection. Of a call that a
 // proxy forwarded it is not known: the connection is the proxy's.

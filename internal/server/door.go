@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/authn"
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/fault"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 )
 
@@ -134,10 +136,35 @@ func (s *Server) openDoors(all protections) []*door {
 
 // protect puts the authentication of a door before everything.
 func (s *Server) protect(name string, p *protection, refuse authn.Refuse) http.Handler {
-	authenticated := authn.Middleware{Chain: p.chain, Excludes: p.excludes, Refuse: refuse, Log: s.log}.Wrap(s.handler)
+	authenticated := authn.Middleware{
+		Chain: p.chain, Excludes: p.excludes, Refuse: refuse, Log: s.log, Observe: s.countPassages(name),
+		Founding: founding, Refused: s.noteStranger,
+	}.Wrap(s.handler)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		authenticated.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), doorKey{}, name)))
 	})
+}
+
+// foundingPath is where organizations are created over REST.
+const foundingPath = "/api/orgs"
+
+// founding reports whether a request is to create an organization: as a
+// procedure, or over REST.
+func founding(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.RawPath == "" && (r.URL.Path == authz.CreateOrganization || r.URL.Path == foundingPath)
+}
+
+// noteStranger leaves an audit record of a request that nobody recognizes.
+// The self-test's has come from nowhere.
+func (s *Server) noteStranger(r *http.Request, err error) {
+	if r.RemoteAddr == "" {
+		return
+	}
+	procedure := r.URL.Path
+	if _, known := authz.Lookup(procedure); !known {
+		procedure = r.Method + " " + procedure
+	}
+	s.audit.Note(r.Context(), r.RemoteAddr, audit.Event{Procedure: procedure, Outcome: flovyn.AuditDenied, Reason: err.Error()})
 }
 
 func byProtocol(doors map[string]http.Handler) http.Handler {

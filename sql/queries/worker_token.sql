@@ -11,6 +11,15 @@ SELECT * FROM worker_token WHERE token_prefix = @token_prefix;
 -- name: WorkerTokenList :many
 SELECT * FROM worker_token WHERE org_id = @org_id ORDER BY id;
 
+-- name: WorkerTokenPage :many
+SELECT * FROM worker_token WHERE org_id = @org_id ORDER BY id DESC LIMIT @max OFFSET @skip;
+
+-- name: WorkerTokenCount :one
+SELECT count(*) FROM worker_token WHERE org_id = @org_id;
+
+-- name: WorkerTokenGet :one
+SELECT * FROM worker_token WHERE id = @id AND org_id = @org_id;
+
 -- A token that is revoked already keeps the time of the first revocation.
 -- name: WorkerTokenRevoke :one
 UPDATE worker_token SET revoked_at = coalesce(revoked_at, now()) WHERE id = @id AND org_id = @org_id RETURNING *;

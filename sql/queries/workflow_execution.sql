@@ -1,10 +1,12 @@
 -- name: ExecutionsInsert :exec
 INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
-    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at)
+    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at,
+    traceparent)
 SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
-    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at
+    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at,
+    u.traceparent
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@kinds::text[]) AS kind,
     unnest(@queues::text[]) AS queue, unnest(@statuses::text[]) AS status,
     unnest(@last_seqs::integer[]) AS last_seq, unnest(@news::boolean[]) AS news, unnest(@history_months::integer[]) AS history_month,
@@ -13,7 +15,8 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
     unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at,
     unnest(@activations::integer[]) AS activations, unnest(@idempotency_keys::text[]) AS idempotency_key,
     unnest(@metadata::text[]) AS metadata, unnest(@created_ats::timestamptz[]) AS created_at,
-    unnest(@started_ats::timestamptz[]) AS started_at, unnest(@ended_ats::timestamptz[]) AS ended_at) AS u;
+    unnest(@started_ats::timestamptz[]) AS started_at, unnest(@ended_ats::timestamptz[]) AS ended_at,
+    unnest(@traceparents::text[]) AS traceparent) AS u;
 
 -- Where a row is named by its id, its organization is compared with IS TRUE: that
 -- keeps a planner without statistics off the index of the organization, which
@@ -38,14 +41,14 @@ SELECT * FROM workflow_execution WHERE id = @id AND (org_id = @org_id) IS TRUE;
 -- locked by id, as steps lock them, so that neither deadlocks with the other.
 -- name: ExecutionsClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = @org_id AND r.queue = @queue
       AND (cardinality(@kinds::text[]) = 0 OR r.kind = ANY (@kinds::text[]))
     ORDER BY r.score, r.id LIMIT cardinality(@worker_ids::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = (@worker_ids::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
@@ -53,8 +56,14 @@ WITH picked AS MATERIALIZED (
     FROM numbered n WHERE w.id = n.id AND (w.org_id = @org_id) IS TRUE AND w.status = 'PENDING'
     RETURNING w.*
 )
-SELECT sqlc.embed(w), e.data AS started_data
-FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1;
+SELECT sqlc.embed(w), e.data AS started_data, (w.claimed_at - n.listed_at)::interval AS waited
+FROM claimed w JOIN numbered n ON n.id = w.id JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1;
+
+-- The traces that executions belong to, as far as they are the organization's and
+-- belong to one.
+-- name: ExecutionTraces :many
+SELECT id, traceparent FROM workflow_execution
+WHERE id = ANY (@ids::uuid[]) AND (org_id = @org_id) IS TRUE AND traceparent <> '';
 
 -- Executions whose worker has not submitted for too long.
 -- name: ExecutionsStale :many

@@ -23,6 +23,9 @@ const maxSubjectBytes = 255
 // claims are what a token says, and what the server has use for.
 type claims struct {
 	subject string
+	// email is an address, for people; empty when the token has none that can be
+	// shown.
+	email   string
 	org     org.TokenOrg
 	role    caller.Role
 	expires time.Time
@@ -49,6 +52,9 @@ func (a *Authenticator) judge(payload []byte, now time.Time) (claims, error) {
 		return claims{}, errors.New("the token names no subject (sub), or not in a way that can be recorded")
 	}
 	c.expires, _ = read.Expiration()
+	if err := read.Get("email", &c.email); err != nil || !isSubject(c.email) {
+		c.email = ""
+	}
 	c.org, c.role = a.readOrg(read)
 	return c, nil
 }

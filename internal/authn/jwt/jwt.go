@@ -64,6 +64,8 @@ const (
 // question could not be answered.
 type OrgResolver interface {
 	ResolveToken(ctx context.Context, t org.TokenOrg) (flovyn.OrgID, error)
+	// ResolveKey is for what was not verified: it binds and creates nothing.
+	ResolveKey(ctx context.Context, t org.TokenOrg) (flovyn.OrgID, error)
 }
 
 // Config says which tokens to believe.
@@ -204,12 +206,21 @@ func (a *Authenticator) accept(ctx context.Context, c claims) authn.Result {
 	if c.org.Slug == "" {
 		return authn.Reject(fault.New(fault.Unauthenticated, "JWT missing org claim"))
 	}
-	id, err := a.cfg.Orgs.ResolveToken(ctx, c.org)
+	who := caller.Caller{Kind: caller.User, ID: c.subject, Role: c.role, Email: c.email, Expires: c.expires}
+	resolve, verified := a.cfg.Orgs.ResolveToken, a.keys != nil
+	if !verified {
+		resolve = a.cfg.Orgs.ResolveKey
+	}
+	var err error
+	who.Org, err = resolve(ctx, c.org)
 	switch {
+	case errors.Is(err, org.ErrNone) && verified:
+		who.Claims = &caller.OrgClaim{Slug: c.org.Slug, Name: c.org.Name, Issuer: c.org.Issuer, ExternalID: c.org.ExternalID}
+		return authn.Unhoused(who, err)
 	case fault.Is(err, fault.Unauthenticated):
 		return authn.Reject(err)
 	case err != nil:
 		return authn.Unanswered(fmt.Errorf("finding the organization of a token: %w", err))
 	}
-	return authn.Accept(caller.Caller{Kind: caller.User, ID: c.subject, Org: id, Role: c.role})
+	return authn.Accept(who)
 }

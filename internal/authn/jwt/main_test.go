@@ -38,6 +38,10 @@ func (d directory) ResolveToken(_ context.Context, t org.TokenOrg) (flovyn.OrgID
 	return acme, nil
 }
 
+func (d directory) ResolveKey(ctx context.Context, t org.TokenOrg) (flovyn.OrgID, error) {
+	return d.ResolveToken(ctx, t)
+}
+
 // newApp starts an identity provider with a user who is an admin of acme.
 func newApp(tb testing.TB, cfg standin.Config) (app *standin.App, session string) {
 	tb.Helper()

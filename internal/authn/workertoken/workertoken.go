@@ -37,7 +37,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, credential authn.Crede
 	found, err := a.tokens.Verify(ctx, credential.Token())
 	switch {
 	case err == nil:
-		return authn.Accept(caller.Caller{Kind: caller.Worker, ID: "worker-token:" + found.ID.String(), Org: found.Org})
+		who := caller.Caller{Kind: caller.Worker, ID: "worker-token:" + found.ID.String(), Org: found.Org}
+		if found.ExpiresAt != nil {
+			who.Expires = *found.ExpiresAt
+		}
+		return authn.Accept(who)
 	case fault.Is(err, fault.Unauthenticated):
 		return authn.Reject(err)
 	default:

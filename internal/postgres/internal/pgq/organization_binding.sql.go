@@ -55,11 +55,25 @@ func (q *Queries) OrganizationIdentity(ctx context.Context, db DBTX, slug string
 }
 
 const organizationInsert = `-- name: OrganizationInsert :execrows
-INSERT INTO organization (id, slug, name) VALUES ($1, $2, $3) ON CONFLICT (slug) DO NOTHING
+INSERT INTO organization (id, slug, name, tier, region) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (slug) DO NOTHING
 `
 
-func (q *Queries) OrganizationInsert(ctx context.Context, db DBTX, iD uuid.UUID, slug string, name string) (int64, error) {
-	result, err := db.Exec(ctx, organizationInsert, iD, slug, name)
+type OrganizationInsertParams struct {
+	ID     uuid.UUID
+	Slug   string
+	Name   string
+	Tier   string
+	Region *string
+}
+
+func (q *Queries) OrganizationInsert(ctx context.Context, db DBTX, arg *OrganizationInsertParams) (int64, error) {
+	result, err := db.Exec(ctx, organizationInsert,
+		arg.ID,
+		arg.Slug,
+		arg.Name,
+		arg.Tier,
+		arg.Region,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -101,3 +101,56 @@ func (q *Queries) ReadyQueues(ctx context.Context, db DBTX) ([]*ReadyQueuesRow, 
 	}
 	return items, nil
 }
+
+const readySample = `-- name: ReadySample :many
+WITH RECURSIVE q AS (
+    (SELECT r.class, r.org_id, r.queue FROM ready r ORDER BY r.class, r.org_id, r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.class, n.org_id, n.queue FROM q, LATERAL (
+        SELECT r.class, r.org_id, r.queue FROM ready r
+        WHERE (r.class, r.org_id, r.queue) > (q.class, q.org_id, q.queue)
+        ORDER BY r.class, r.org_id, r.queue LIMIT 1) AS n
+)
+SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue,
+    (SELECT count(*) FROM (SELECT FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        LIMIT $1::integer) AS counted)::integer AS depth,
+    (SELECT clock_timestamp() - r.listed_at FROM ready r WHERE r.class = q.class AND r.org_id = q.org_id AND r.queue = q.queue
+        ORDER BY r.score, r.id LIMIT 1)::interval AS age
+FROM q LIMIT $2::integer
+`
+
+type ReadySampleRow struct {
+	Class string
+	OrgID uuid.UUID
+	Queue string
+	Depth int32
+	Age   time.Duration
+}
+
+// How long the backlogs are and since when the work that is next waits, of so many
+// queues. One index probe per queue, and no more rows of each than are counted.
+func (q *Queries) ReadySample(ctx context.Context, db DBTX, most int32, queues int32) ([]*ReadySampleRow, error) {
+	rows, err := db.Query(ctx, readySample, most, queues)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ReadySampleRow
+	for rows.Next() {
+		var i ReadySampleRow
+		if err := rows.Scan(
+			&i.Class,
+			&i.OrgID,
+			&i.Queue,
+			&i.Depth,
+			&i.Age,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -65,7 +65,7 @@ WITH named AS MATERIALIZED (
     SELECT id FROM named
     UNION SELECT w.parent_id FROM workflow_execution w WHERE w.id = ANY ($6::uuid[]) AND w.parent_id IS NOT NULL
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at FROM workflow_execution w WHERE w.id IN (SELECT id FROM wanted) ORDER BY w.id FOR NO KEY UPDATE OF w
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent FROM workflow_execution w WHERE w.id IN (SELECT id FROM wanted) ORDER BY w.id FOR NO KEY UPDATE OF w
 `
 
 type ExecutionsLockParams struct {
@@ -118,6 +118,7 @@ func (q *Queries) ExecutionsLock(ctx context.Context, db DBTX, arg *ExecutionsLo
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.UpdatedAt,
+			&i.Traceparent,
 		); err != nil {
 			return nil, err
 		}
@@ -229,7 +230,7 @@ func (q *Queries) StepBegin(ctx context.Context, db DBTX) (*StepBeginRow, error)
 }
 
 const tasksLock = `-- name: TasksLock :many
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at FROM task_execution t WHERE t.id = ANY ($1::uuid[]) ORDER BY t.id FOR NO KEY UPDATE
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent FROM task_execution t WHERE t.id = ANY ($1::uuid[]) ORDER BY t.id FOR NO KEY UPDATE
 `
 
 func (q *Queries) TasksLock(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*TaskExecution, error) {
@@ -264,6 +265,7 @@ func (q *Queries) TasksLock(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*T
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.Traceparent,
 		); err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ FROM (SELECT unnest($1::uuid[]) AS task_id, unnest($2::integer[]) AS attempt,
     unnest($3::uuid[]) AS org_id, unnest($4::text[]) AS status, unnest($5::text[]) AS error,
     unnest($6::text[]) AS worker_id, unnest($7::timestamptz[]) AS started_at,
     unnest($8::timestamptz[]) AS ended_at) AS u
+ON CONFLICT (task_id, attempt) DO NOTHING
 `
 
 type TaskAttemptsInsertParams struct {
@@ -47,9 +48,11 @@ func (q *Queries) TaskAttemptsInsert(ctx context.Context, db DBTX, arg *TaskAtte
 }
 
 const taskAttemptsList = `-- name: TaskAttemptsList :many
+
 SELECT task_id, attempt, org_id, status, error, worker_id, started_at, ended_at FROM task_attempt WHERE task_id = $1 AND org_id = $2 ORDER BY attempt
 `
 
+// an attempt may be noted before its task ends otherwise and is retried
 func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUID, orgID uuid.UUID) ([]*TaskAttempt, error) {
 	rows, err := db.Query(ctx, taskAttemptsList, taskID, orgID)
 	if err != nil {
@@ -80,7 +83,7 @@ func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUI
 }
 
 const taskGet = `-- name: TaskGet :one
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at FROM task_execution WHERE id = $1 AND org_id = $2
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, traceparent FROM task_execution WHERE id = $1 AND org_id = $2
 `
 
 func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*TaskExecution, error) {
@@ -109,6 +112,7 @@ func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.Traceparent,
 	)
 	return &i, err
 }
@@ -334,22 +338,23 @@ func (q *Queries) TasksCancelPending(ctx context.Context, db DBTX, now time.Time
 
 const tasksClaim = `-- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'task' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
         execution_count = t.execution_count + 1
     FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING'
-    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at
+    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent
 )
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, e.data AS scheduled_data, p.input AS payload_input FROM claimed t
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent, e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
+FROM claimed t JOIN numbered n ON n.id = t.id
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
 `
@@ -365,6 +370,7 @@ type TasksClaimRow struct {
 	TaskExecution TaskExecution
 	ScheduledData []byte
 	PayloadInput  []byte
+	Waited        time.Duration
 }
 
 func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams) ([]*TasksClaimRow, error) {
@@ -404,8 +410,10 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 			&i.TaskExecution.CreatedAt,
 			&i.TaskExecution.StartedAt,
 			&i.TaskExecution.EndedAt,
+			&i.TaskExecution.Traceparent,
 			&i.ScheduledData,
 			&i.PayloadInput,
+			&i.Waited,
 		); err != nil {
 			return nil, err
 		}
@@ -419,12 +427,13 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 
 const tasksInsert = `-- name: TasksInsert :exec
 INSERT INTO task_execution (id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms,
-    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at)
+    history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, error, idempotency_key, metadata, created_at, started_at, ended_at,
+    traceparent)
 SELECT u.id, u.org_id, nullif(u.workflow_id, '00000000-0000-0000-0000-000000000000'), u.kind, u.queue, u.status,
     u.execution_count, u.max_retries, u.timeout_ms, u.history_month, u.scheduled_seq, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.error, u.idempotency_key,
     nullif(u.metadata, '')::jsonb, u.created_at, nullif(u.claimed_at, '0001-01-01 00:00:00+00'),
-    nullif(u.ended_at, '0001-01-01 00:00:00+00')
+    nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.traceparent
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::uuid[]) AS workflow_id,
     unnest($4::text[]) AS kind, unnest($5::text[]) AS queue, unnest($6::text[]) AS status,
     unnest($7::integer[]) AS execution_count, unnest($8::integer[]) AS max_retries,
@@ -432,7 +441,7 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::
     unnest($11::integer[]) AS scheduled_seq, unnest($12::text[]) AS worker_id, unnest($13::text[]) AS error,
     unnest($14::timestamptz[]) AS claimed_at, unnest($15::text[]) AS idempotency_key,
     unnest($16::text[]) AS metadata, unnest($17::timestamptz[]) AS created_at,
-    unnest($18::timestamptz[]) AS ended_at) AS u
+    unnest($18::timestamptz[]) AS ended_at, unnest($19::text[]) AS traceparent) AS u
 `
 
 type TasksInsertParams struct {
@@ -454,6 +463,7 @@ type TasksInsertParams struct {
 	Metadata        []string
 	CreatedAts      []time.Time
 	EndedAts        []time.Time
+	Traceparents    []string
 }
 
 func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertParams) error {
@@ -476,6 +486,7 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 		arg.Metadata,
 		arg.CreatedAts,
 		arg.EndedAts,
+		arg.Traceparents,
 	)
 	return err
 }
@@ -522,15 +533,15 @@ func (q *Queries) TasksStale(ctx context.Context, db DBTX, age time.Duration, af
 }
 
 const tasksUpdate = `-- name: TasksUpdate :exec
-UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, worker_id = u.worker_id,
+UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
     ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS status,
-    unnest($4::integer[]) AS execution_count, unnest($5::text[]) AS worker_id,
-    unnest($6::timestamptz[]) AS claimed_at, unnest($7::timestamptz[]) AS heartbeat_at,
-    unnest($8::text[]) AS error, unnest($9::timestamptz[]) AS started_at,
-    unnest($10::timestamptz[]) AS ended_at) AS u
+    unnest($4::integer[]) AS execution_count, unnest($5::integer[]) AS max_retries,
+    unnest($6::text[]) AS worker_id, unnest($7::timestamptz[]) AS claimed_at, unnest($8::timestamptz[]) AS heartbeat_at,
+    unnest($9::text[]) AS error, unnest($10::timestamptz[]) AS started_at,
+    unnest($11::timestamptz[]) AS ended_at) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id
 `
 
@@ -539,6 +550,7 @@ type TasksUpdateParams struct {
 	OrgIds          []uuid.UUID
 	Statuses        []string
 	ExecutionCounts []int32
+	MaxRetries      []int32
 	WorkerIds       []string
 	ClaimedAts      []time.Time
 	HeartbeatAts    []time.Time
@@ -553,6 +565,7 @@ func (q *Queries) TasksUpdate(ctx context.Context, db DBTX, arg *TasksUpdatePara
 		arg.OrgIds,
 		arg.Statuses,
 		arg.ExecutionCounts,
+		arg.MaxRetries,
 		arg.WorkerIds,
 		arg.ClaimedAts,
 		arg.HeartbeatAts,

@@ -13,7 +13,7 @@ import (
 )
 
 const definitionsList = `-- name: DefinitionsList :many
-SELECT org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable, tags, retry_policy, input_schema, output_schema, metadata, first_seen_at, last_registered_at FROM definition WHERE org_id = $1 AND class = $2 ORDER BY kind
+SELECT org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable, tags, retry_policy, input_schema, output_schema, metadata, first_seen_at, last_registered_at, id FROM definition WHERE org_id = $1 AND class = $2 ORDER BY kind
 `
 
 func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID, class string) ([]*Definition, error) {
@@ -42,6 +42,7 @@ func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID,
 			&i.Metadata,
 			&i.FirstSeenAt,
 			&i.LastRegisteredAt,
+			&i.ID,
 		); err != nil {
 			return nil, err
 		}

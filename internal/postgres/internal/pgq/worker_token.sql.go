@@ -12,6 +12,40 @@ import (
 	"github.com/google/uuid"
 )
 
+const workerTokenCount = `-- name: WorkerTokenCount :one
+SELECT count(*) FROM worker_token WHERE org_id = $1
+`
+
+func (q *Queries) WorkerTokenCount(ctx context.Context, db DBTX, orgID uuid.UUID) (int64, error) {
+	row := db.QueryRow(ctx, workerTokenCount, orgID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const workerTokenGet = `-- name: WorkerTokenGet :one
+SELECT id, org_id, token_prefix, token_hash, display_name, description, created_by, created_at, last_used_at, expires_at, revoked_at FROM worker_token WHERE id = $1 AND org_id = $2
+`
+
+func (q *Queries) WorkerTokenGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkerToken, error) {
+	row := db.QueryRow(ctx, workerTokenGet, iD, orgID)
+	var i WorkerToken
+	err := row.Scan(
+		&i.ID,
+		&i.OrgID,
+		&i.TokenPrefix,
+		&i.TokenHash,
+		&i.DisplayName,
+		&i.Description,
+		&i.CreatedBy,
+		&i.CreatedAt,
+		&i.LastUsedAt,
+		&i.ExpiresAt,
+		&i.RevokedAt,
+	)
+	return &i, err
+}
+
 const workerTokenGetByPrefix = `-- name: WorkerTokenGetByPrefix :one
 SELECT id, org_id, token_prefix, token_hash, display_name, description, created_by, created_at, last_used_at, expires_at, revoked_at FROM worker_token WHERE token_prefix = $1
 `
@@ -127,6 +161,42 @@ func (q *Queries) WorkerTokenOrg(ctx context.Context, db DBTX, id uuid.UUID) (uu
 	var org_id uuid.UUID
 	err := row.Scan(&org_id)
 	return org_id, err
+}
+
+const workerTokenPage = `-- name: WorkerTokenPage :many
+SELECT id, org_id, token_prefix, token_hash, display_name, description, created_by, created_at, last_used_at, expires_at, revoked_at FROM worker_token WHERE org_id = $1 ORDER BY id DESC LIMIT $3 OFFSET $2
+`
+
+func (q *Queries) WorkerTokenPage(ctx context.Context, db DBTX, orgID uuid.UUID, skip int32, max int32) ([]*WorkerToken, error) {
+	rows, err := db.Query(ctx, workerTokenPage, orgID, skip, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WorkerToken
+	for rows.Next() {
+		var i WorkerToken
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.TokenPrefix,
+			&i.TokenHash,
+			&i.DisplayName,
+			&i.Description,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+			&i.ExpiresAt,
+			&i.RevokedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const workerTokenRevoke = `-- name: WorkerTokenRevoke :one

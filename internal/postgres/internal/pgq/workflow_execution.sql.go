@@ -13,7 +13,7 @@ import (
 )
 
 const executionGet = `-- name: ExecutionGet :one
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, traceparent FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
 
 func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkflowExecution, error) {
@@ -42,29 +42,62 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Traceparent,
 	)
 	return &i, err
 }
 
+const executionTraces = `-- name: ExecutionTraces :many
+SELECT id, traceparent FROM workflow_execution
+WHERE id = ANY ($1::uuid[]) AND (org_id = $2) IS TRUE AND traceparent <> ''
+`
+
+type ExecutionTracesRow struct {
+	ID          uuid.UUID
+	Traceparent string
+}
+
+// The traces that executions belong to, as far as they are the organization's and
+// belong to one.
+func (q *Queries) ExecutionTraces(ctx context.Context, db DBTX, ids []uuid.UUID, orgID uuid.UUID) ([]*ExecutionTracesRow, error) {
+	rows, err := db.Query(ctx, executionTraces, ids, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionTracesRow
+	for rows.Next() {
+		var i ExecutionTracesRow
+		if err := rows.Scan(&i.ID, &i.Traceparent); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionsClaim = `-- name: ExecutionsClaim :many
 WITH picked AS MATERIALIZED (
-    SELECT r.class, r.id FROM ready r
+    SELECT r.class, r.id, r.listed_at FROM ready r
     WHERE r.class = 'workflow' AND r.org_id = $1 AND r.queue = $2
       AND (cardinality($3::text[]) = 0 OR r.kind = ANY ($3::text[]))
     ORDER BY r.score, r.id LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ready r USING picked p WHERE r.class = p.class AND r.id = p.id
 ), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS n FROM picked ORDER BY id
+    SELECT id, listed_at, row_number() OVER () AS n FROM picked ORDER BY id
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
         activations = w.activations + 1, updated_at = clock_timestamp()
     FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING'
-    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at
+    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, e.data AS started_data
-FROM claimed w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent, e.data AS started_data, (w.claimed_at - n.listed_at)::interval AS waited
+FROM claimed w JOIN numbered n ON n.id = w.id JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
 `
 
 type ExecutionsClaimParams struct {
@@ -77,6 +110,7 @@ type ExecutionsClaimParams struct {
 type ExecutionsClaimRow struct {
 	WorkflowExecution WorkflowExecution
 	StartedData       []byte
+	Waited            time.Duration
 }
 
 // Claims the first runnable executions of a queue for the named workers. They are
@@ -118,7 +152,9 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 			&i.WorkflowExecution.StartedAt,
 			&i.WorkflowExecution.EndedAt,
 			&i.WorkflowExecution.UpdatedAt,
+			&i.WorkflowExecution.Traceparent,
 			&i.StartedData,
+			&i.Waited,
 		); err != nil {
 			return nil, err
 		}
@@ -132,11 +168,13 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 
 const executionsInsert = `-- name: ExecutionsInsert :exec
 INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
-    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at)
+    parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at,
+    traceparent)
 SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
-    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at
+    u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at,
+    u.traceparent
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS kind,
     unnest($4::text[]) AS queue, unnest($5::text[]) AS status,
     unnest($6::integer[]) AS last_seq, unnest($7::boolean[]) AS news, unnest($8::integer[]) AS history_month,
@@ -145,7 +183,8 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::
     unnest($13::text[]) AS worker_id, unnest($14::timestamptz[]) AS claimed_at,
     unnest($15::integer[]) AS activations, unnest($16::text[]) AS idempotency_key,
     unnest($17::text[]) AS metadata, unnest($18::timestamptz[]) AS created_at,
-    unnest($19::timestamptz[]) AS started_at, unnest($20::timestamptz[]) AS ended_at) AS u
+    unnest($19::timestamptz[]) AS started_at, unnest($20::timestamptz[]) AS ended_at,
+    unnest($21::text[]) AS traceparent) AS u
 `
 
 type ExecutionsInsertParams struct {
@@ -169,6 +208,7 @@ type ExecutionsInsertParams struct {
 	CreatedAts       []time.Time
 	StartedAts       []time.Time
 	EndedAts         []time.Time
+	Traceparents     []string
 }
 
 func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *ExecutionsInsertParams) error {
@@ -193,6 +233,7 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 		arg.CreatedAts,
 		arg.StartedAts,
 		arg.EndedAts,
+		arg.Traceparents,
 	)
 	return err
 }

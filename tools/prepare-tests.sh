@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the tests find the programs they need: PostgreSQL 15 or newer,
-# which they start for themselves, and a C compiler for the race detector.
+# which they start for themselves, a browser, and a C compiler for the race detector.
 # Installs what is missing where that needs no question (root on a Debian-like
 # machine), and otherwise says what to do and goes on: the tests can fetch a
 # PostgreSQL of their own, and run without the race detector.
@@ -34,6 +34,12 @@ have_compiler() {
   command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null
 }
 
+have_browser() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    command -v google-chrome-stable >/dev/null || command -v chrome >/dev/null ||
+    [[ -d '/Applications/Google Chrome.app' || -d /Applications/Chromium.app ]]
+}
+
 can_install() {
   [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null
 }
@@ -46,6 +52,9 @@ find_missing() {
   fi
   if ! have_compiler; then
     missing+=(gcc libc6-dev)
+  fi
+  if ! have_browser; then
+    missing+=(chromium)
   fi
 }
 
@@ -65,4 +74,7 @@ if [[ " ${missing[*]-} " == *' postgresql '* ]]; then
 fi
 if [[ " ${missing[*]-} " == *' gcc '* ]]; then
   echo 'tests: no C compiler found; the tests run without the race detector.' >&2
+fi
+if [[ " ${missing[*]-} " == *' chromium '* ]]; then
+  echo 'tests: no Chromium or Chrome found; the tests of internal/browser will fail.' >&2
 fi

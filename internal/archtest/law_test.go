@@ -119,6 +119,7 @@ var places = []place{
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
 	{name: "wirecontract", floor: words},
+	{name: "browser", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise

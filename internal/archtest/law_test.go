@@ -129,6 +129,7 @@ var places = []place{
 	{name: "wirecontract", floor: words},
 	{name: "deploy", floor: words},
 	{name: "docs", floor: words},
+	{name: "browser", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise

@@ -49,7 +49,10 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	// A model of the engine to compare it with; it knows nobody, not even history.
+	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -75,6 +78,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
@@ -83,23 +87,34 @@ var places = []place{
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
 	{name: "rest", floor: doors},
+	{name: "openapi", floor: doors, also: []string{"rest"}},
+	{name: "openapi/openapitest", floor: doors},
 	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "doctor", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
-	// The server's main starts the example workflow in `dev --demo`.
-	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
-	// The CLI's main is a main of the tower: below it there is no server.
-	{name: "cmd/flovyn", floor: tower},
+	// The command `dev` of both mains; with --demo it starts the example workflow.
+	{name: "devcommand", floor: mains, also: []string{"demo"}},
+	{name: "cmd/flovyn-server", floor: mains, also: []string{"devcommand"}},
+	// The CLI's main is a main of the tower, but for `dev`: below it there is no
+	// other way to the server than the wire.
+	{name: "cmd/flovyn", floor: tower, also: []string{"cli", "devcommand"}},
 
 	{name: "client", floor: tower},
 	{name: "client/flow", floor: tower, also: []string{"client"}},
 	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
+	{name: "cli", floor: tower, also: []string{"client", "cli/*"}},
+	{name: "cli/profile", floor: tower, also: []string{"client"}},
+	{name: "cli/login", floor: tower, also: []string{"client"}},
+	{name: "cli/output", floor: tower},
+	{name: "cli/timeline", floor: tower, also: []string{"client", "cli/output"}},
+	{name: "cli/dashboard", floor: tower, also: []string{"client", "cli/output", "cli/timeline"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
 	// It starts a durable database and servers, and talks to them over the wire.
 	{name: "bench", floor: tower, also: []string{"pgserver"}},
@@ -122,7 +137,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*"}
 
 var monopolies = []monopoly{
 	{
@@ -174,15 +189,19 @@ var monopolies = []monopoly{
 		reason: "one package makes spans; logs name the one they belong to",
 	},
 	{
-		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
+		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench", "cli", "devcommand"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
-		of: "github.com/pelletier/go-toml", by: []string{"config"},
+		of: "github.com/swaggest/swgui", by: []string{"openapi"},
+		reason: "one page shows the API",
+	},
+	{
+		of: "github.com/pelletier/go-toml", by: []string{"config", "cli/profile"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

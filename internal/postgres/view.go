@@ -277,13 +277,6 @@ func (s *Store) WorkersOfKind(ctx context.Context, org flovyn.OrgID, class flovy
 	return views, nil
 }
 
-// DefinitionView is a definition with how many of its workers are online.
-type DefinitionView struct {
-	flovyn.Definition
-	Org    flovyn.OrgID
-	Online int32
-}
-
 // DefinitionQuery says which definitions of a class are meant.
 type DefinitionQuery struct {
 	Org   flovyn.OrgID
@@ -295,7 +288,7 @@ type DefinitionQuery struct {
 }
 
 // ViewDefinitions lists definitions by kind.
-func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]DefinitionView, error) {
+func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]*flovyn.KnownDefinition, error) {
 	params := &pgq.DefinitionsPageParams{
 		Silence: OnlineWithin, OrgID: q.Org.UUID(), Class: string(q.Class), Kind: q.Kind, Max: int32(q.Limit), Skip: int32(q.Offset),
 	}
@@ -306,11 +299,13 @@ func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]Defin
 	if err != nil {
 		return nil, fmt.Errorf("listing definitions: %w", translate(err))
 	}
-	views := make([]DefinitionView, len(rows))
+	known := make([]*flovyn.KnownDefinition, len(rows))
 	for i, r := range rows {
-		views[i] = DefinitionView{definitionOf(q.Class, &r.Definition), q.Org, r.Online}
+		known[i] = &flovyn.KnownDefinition{
+			Definition: definitionOf(q.Class, &r.Definition), ID: r.Definition.ID, Org: q.Org, Workers: int(r.Online),
+		}
 	}
-	return views, nil
+	return known, nil
 }
 
 // InputSchema returns the JSON Schema of a kind's input, nil when its workers

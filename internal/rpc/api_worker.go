@@ -55,19 +55,9 @@ func (h workers) GetWorker(ctx context.Context, req *apiv1.GetWorkerRequest) (*a
 		if err != nil {
 			return nil, err
 		}
-		*into = definitionsOut(found)
+		*into = convert(found, listedDefinitionOut)
 	}
 	return out, nil
-}
-
-// list lists the definitions of a class.
-func (h workers) list(ctx context.Context, slug string, class flovyn.Class, limit *int32, offset int32) ([]*apiv1.Definition, error) {
-	org, err := h.slugged(ctx, slug)
-	if err != nil {
-		return nil, err
-	}
-	found, err := h.workers.Definitions(ctx, postgres.DefinitionQuery{Org: org, Class: class, Limit: pageOf(limit), Offset: int(offset)})
-	return definitionsOut(found), err
 }
 
 // get returns a definition and its workers.
@@ -87,18 +77,7 @@ func (h workers) get(ctx context.Context, slug string, class flovyn.Class, kind 
 		return nil, nil, fault.New(fault.NotFound, "%s definition %q not found", class, kind)
 	}
 	able, err := h.workers.OfKind(ctx, org, class, kind, manyAtOnce)
-	return definitionOut(&found[0]), workersOut(able), err
-}
-
-// ListWorkflowDefinitions lists the workflow kinds that workers registered.
-func (h workers) ListWorkflowDefinitions(
-	ctx context.Context, req *apiv1.ListWorkflowDefinitionsRequest,
-) (*apiv1.ListWorkflowDefinitionsResponse, error) {
-	definitions, err := h.list(ctx, req.GetOrg(), flovyn.ClassWorkflow, req.Limit, req.GetOffset())
-	if err != nil {
-		return nil, err
-	}
-	return &apiv1.ListWorkflowDefinitionsResponse{Definitions: definitions}, nil
+	return listedDefinitionOut(found[0]), workersOut(able), err
 }
 
 // GetWorkflowDefinition returns a workflow kind and who can execute it.
@@ -110,17 +89,6 @@ func (h workers) GetWorkflowDefinition(
 		return nil, err
 	}
 	return &apiv1.GetWorkflowDefinitionResponse{Definition: definition, Workers: able}, nil
-}
-
-// ListTaskDefinitions lists the task kinds that workers registered.
-func (h workers) ListTaskDefinitions(
-	ctx context.Context, req *apiv1.ListTaskDefinitionsRequest,
-) (*apiv1.ListTaskDefinitionsResponse, error) {
-	definitions, err := h.list(ctx, req.GetOrg(), flovyn.ClassTask, req.Limit, req.GetOffset())
-	if err != nil {
-		return nil, err
-	}
-	return &apiv1.ListTaskDefinitionsResponse{Definitions: definitions}, nil
 }
 
 // GetTaskDefinition returns a task kind and who can execute it.

@@ -51,9 +51,11 @@ import (
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/live"
+	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/schema"
+	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/trace"
@@ -66,6 +68,8 @@ type Config struct {
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
 	Live       *live.Hub
+	Search     *search.Searcher
+	Metadata   *metadata.Fields
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -102,6 +106,8 @@ type door struct {
 	workers  *worker.Registry
 	live     *live.Hub
 	schemas  *schema.Checker
+	search   *search.Searcher
+	metadata *metadata.Fields
 	orgs     *knownOrgs
 	founding *org.Resolver
 	tokens   *token.Tokens
@@ -134,6 +140,7 @@ func New(cfg Config) (*connect.Server, error) {
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
+		search: cfg.Search, metadata: cfg.Metadata,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)

@@ -303,6 +303,50 @@ var table = []one{
 	{name: "GetTaskDefinition", request: func(*story) proto.Message {
 		return &apiv1.GetTaskDefinitionRequest{Org: org, Kind: "charge"}
 	}},
+
+	{name: "ListWorkflowExecutions", request: func(*story) proto.Message {
+		return &apiv1.ListWorkflowExecutionsRequest{Org: org, Query: proto.String(`kind = "order" AND metadata.region = "eu"`)}
+	}},
+	{name: "ListWorkflowExecutions/faulty", request: func(*story) proto.Message {
+		return &apiv1.ListWorkflowExecutionsRequest{Org: org, Query: proto.String(`kind = `)}
+	}},
+	{name: "ListTaskExecutions", request: func(*story) proto.Message {
+		return &apiv1.ListTaskExecutionsRequest{Org: org, Status: proto.String("FAILED")}
+	}},
+	{name: "CreateMetadataField", keep: map[string]string{"field": "id"}, request: func(*story) proto.Message {
+		return &apiv1.CreateMetadataFieldRequest{Org: org, Key: "region", FieldType: "enum", AllowedValues: []string{"eu", "us"}}
+	}},
+	{name: "ListMetadataFields", request: func(*story) proto.Message { return &apiv1.ListMetadataFieldsRequest{Org: org} }},
+	{name: "UpdateMetadataField", request: func(s *story) proto.Message {
+		return &apiv1.UpdateMetadataFieldRequest{Org: org, Id: s.id("field"), DisplayName: proto.String("Region")}
+	}},
+	{name: "DeleteMetadataField", request: func(s *story) proto.Message {
+		return &apiv1.DeleteMetadataFieldRequest{Org: org, Id: s.id("field")}
+	}},
+	{name: "CreateSavedQuery", keep: map[string]string{"query": "id"}, request: func(*story) proto.Message {
+		return &apiv1.CreateSavedQueryRequest{Org: org, Name: "orders", Entity: "workflow", Query: `kind = "order"`, IsShared: true}
+	}},
+	{name: "ListSavedQueries", request: func(*story) proto.Message { return &apiv1.ListSavedQueriesRequest{Org: org} }},
+	{name: "ExecuteSavedQuery", request: func(s *story) proto.Message {
+		return &apiv1.ExecuteSavedQueryRequest{Org: org, Id: s.id("query")}
+	}},
+	{name: "UpdateSavedQuery", request: func(s *story) proto.Message {
+		return &apiv1.UpdateSavedQueryRequest{Org: org, Id: s.id("query"), Name: proto.String("all orders")}
+	}},
+	{name: "GetSavedQuery", request: func(s *story) proto.Message { return &apiv1.GetSavedQueryRequest{Org: org, Id: s.id("query")} }},
+	{name: "DeleteSavedQuery", request: func(s *story) proto.Message {
+		return &apiv1.DeleteSavedQueryRequest{Org: org, Id: s.id("query")}
+	}},
+	{name: "AutocompleteQuery", request: func(*story) proto.Message {
+		return &apiv1.AutocompleteQueryRequest{Org: org, Entity: "workflow", Partial: "sta"}
+	}},
+	{name: "ListQueryFields", request: func(*story) proto.Message {
+		return &apiv1.ListQueryFieldsRequest{Org: org, Entity: "taskDefinition"}
+	}},
+	{name: "ListQueryOperators", request: func(*story) proto.Message { return &apiv1.ListQueryOperatorsRequest{Org: org} }},
+	{name: "ListQueryValues", request: func(*story) proto.Message {
+		return &apiv1.ListQueryValuesRequest{Org: org, Entity: "workflow", Field: "status"}
+	}},
 }
 
 // elsewhere are operations whose golden exchange would say nothing, and the tests
@@ -310,10 +354,10 @@ var table = []one{
 var elsewhere = map[string]string{
 	"WhoAmI":             "TestWhoAmI: says who calls, with the clock",
 	"CreateOrganization": "TestCreateOrganization: needs a service of no organization",
-	"ListAuditRecords":   "TestAuditRecords: what was noted, and when, is the clock's",
+	"ListAuditRecords":   "TestAudit: what was noted, and when, is the clock's",
 	"StreamOrganization": "TestOrganizationStream: does not end by itself",
-	"CreateWorkerToken":  "TestWorkerTokens: a secret", "ListWorkerTokens": "TestWorkerTokens",
-	"GetWorkerToken": "TestWorkerTokens", "RevokeWorkerToken": "TestWorkerTokens",
+	"CreateWorkerToken":  "TestWorkerTokenService: a secret", "ListWorkerTokens": "TestWorkerTokenService",
+	"GetWorkerToken": "TestWorkerTokenService", "RevokeWorkerToken": "TestWorkerTokenService",
 }
 
 // operations are the methods of the management API, by name.

@@ -148,9 +148,6 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	for _, warning := range cfg.Warnings() {
 		s.log.ErrorContext(ctx, "dangerous configuration", "warning", warning)
 	}
-	for _, notice := range cfg.Notices() {
-		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
-	}
 	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
 	}

@@ -80,13 +80,16 @@ clean: ## remove what was built, the tools too
 # versions of the server's dependencies or of another tool's.
 
 .PHONY: protoc-plugins
-protoc-plugins: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-connect-go
+protoc-plugins: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-connect-go $(BIN)/protoc-gen-comments
 
 $(BIN)/protoc-gen-go: tools/protoc/go.mod
 	go -C tools/protoc build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 
 $(BIN)/protoc-gen-connect-go: tools/protoc/go.mod
 	go -C tools/protoc build -o $@ connectrpc.com/connect/v2/cmd/protoc-gen-connect-go
+
+$(BIN)/protoc-gen-comments: tools/protoc/go.mod tools/protoc/protoc-gen-comments/main.go
+	go -C tools/protoc build -o $@ ./protoc-gen-comments
 
 # Without cgo sqlc parses with a wasm build of PostgreSQL's parser: slower by a
 # second, and no C compiler is needed.

@@ -10,10 +10,12 @@ trap 'rm -rf "$fresh"' EXIT
 
 echo 'verify: code generated from proto/'
 buf generate --output "$fresh"
-if ! diff -r "$fresh/gen" gen; then
-  echo 'gen/ is not what proto/ generates: run `make generate`' >&2
-  exit 1
-fi
+for made in gen internal/openapi/comments; do
+  if ! diff -r "$fresh/$made" "$made"; then
+    echo "$made is not what proto/ generates: run \`make generate\`" >&2
+    exit 1
+  fi
+done
 
 echo 'verify: code generated from sql/'
 sqlc vet

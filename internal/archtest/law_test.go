@@ -79,6 +79,8 @@ var places = []place{
 	{name: "authn/*", floor: doors, also: []string{"authn"}},
 	{name: "authz", floor: doors},
 	{name: "rest", floor: doors},
+	{name: "openapi", floor: doors, also: []string{"rest"}},
+	{name: "openapi/openapitest", floor: doors},
 	{name: "rpc", floor: doors, also: []string{"authn", "authz", "rest"}},
 
 	{name: "config", floor: assembly},
@@ -86,7 +88,7 @@ var places = []place{
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
-	{name: "devserver", floor: assembly, also: []string{"config", "server"}},
+	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
 	// The command `dev` of both mains; with --demo it starts the example workflow.
 	{name: "devcommand", floor: mains, also: []string{"demo"}},
@@ -126,7 +128,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "client", "client/flow", "bench", "cli", "cli/*"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*"}
 
 var monopolies = []monopoly{
 	{
@@ -182,11 +184,15 @@ var monopolies = []monopoly{
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
+		of: "github.com/swaggest/swgui", by: []string{"openapi"},
+		reason: "one page shows the API",
+	},
+	{
 		of: "github.com/pelletier/go-toml", by: []string{"config", "cli/profile"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest"},
+		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

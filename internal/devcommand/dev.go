@@ -64,7 +64,8 @@ func New(config Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a server for development, with a database of its own", Args: cobra.NoArgs,
 		Long: "Dev runs the whole server on this machine, without any configuration: with a private\n" +
-			"PostgreSQL whose data is there again at the next start, an organization, and two keys.\n\n" +
+			"PostgreSQL whose data is there again at the next start, an organization, two keys, and a\n" +
+			"stand-in for the identity provider, with users and keys of its own.\n\n" +
 			"PostgreSQL 15 or newer is looked for on PATH and in the usual places, and downloaded\n" +
 			"once if there is none. The keys are public knowledge, so only this machine can reach\n" +
 			"the server unless --host says otherwise.",
@@ -84,6 +85,8 @@ func (d *run) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&d.cfg.Host, "host", devserver.DefaultHost, "address to listen on")
 	flags.IntVar(&d.cfg.HTTPPort, "http-port", devserver.DefaultHTTPPort, "HTTP port; 0 picks a free one")
 	flags.IntVar(&d.cfg.GRPCPort, "grpc-port", devserver.DefaultGRPCPort, "gRPC port; 0 picks a free one")
+	flags.IntVar(&d.cfg.AppPort, "app-port", devserver.DefaultAppPort, "port of the stand-in identity provider; 0 picks a free one")
+	flags.StringVar(&d.cfg.AppAlgorithm, "app-algorithm", "EdDSA", "what signs its tokens: EdDSA, RS256 or ES256")
 	flags.StringVar(&d.cfg.DatabaseURL, "database-url", "", "PostgreSQL database to use instead of a private one (default: DATABASE_URL)")
 	flags.StringVar(&d.cfg.DataDir, "data-dir", "", "where the private database keeps its data (default: "+devserver.DefaultDataDir()+")")
 	flags.BoolVar(&d.cfg.Temporary, "temporary", false, "throw the data away in the end")
@@ -106,6 +109,9 @@ func (d *run) prepare(flags *pflag.FlagSet) error {
 	// What is said on the command line is more than what the environment says.
 	if !flags.Changed("data-dir") && !d.cfg.Temporary && !flags.Changed("database-url") {
 		d.cfg.DatabaseURL = d.variable("DATABASE_URL")
+	}
+	if d.cfg.HTTPPort == 0 && !flags.Changed("app-port") { // whoever wants any port wants any here too
+		d.cfg.AppPort = 0
 	}
 	if err := d.cfg.Check(); err != nil {
 		return err

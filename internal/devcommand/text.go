@@ -14,6 +14,7 @@ import (
 
 // introduce tells what runs where, and how to get in.
 func introduce(w io.Writer, s *devserver.Server) {
+	app := s.App()
 	fmt.Fprintf(w, `
 Flovyn Server is ready.
 
@@ -24,6 +25,13 @@ Flovyn Server is ready.
   user key    %s (user admin, OWNER)
   worker key  %s
 
+A stand-in for a Flovyn App runs beside it, for this machine alone:
+
+  app         %s (sign in a device at %s/device)
+  users       %s (OWNER), %s (MEMBER)
+  API keys    %s (of the owner)
+              %s (of a worker)
+
 For workers:
 
   export FLOVYN_GRPC_SERVER_URL=%s
@@ -31,7 +39,8 @@ For workers:
   export FLOVYN_WORKER_TOKEN=%s
 
 `, s.HTTPURL(), s.GRPCURL(), s.Database(), devserver.OrgID, devserver.OrgSlug,
-		devserver.UserKey, devserver.WorkerKey, s.GRPCURL(), devserver.OrgID, devserver.WorkerKey)
+		devserver.UserKey, devserver.WorkerKey, app.URL(), app.URL(), devserver.OwnerEmail, devserver.MemberEmail,
+		app.UserKey, app.WorkerKey, s.GRPCURL(), devserver.OrgID, devserver.WorkerKey)
 }
 
 // inviteNow prints what to paste while the example worker runs here.

@@ -3,8 +3,11 @@
 //
 // It differs from production in what it is given, never in what it does: the
 // same server is assembled from a configuration that this package writes instead
-// of an operator. Authentication stays on and the policies are the built-in ones;
-// only that the keys stand in the source code for everybody to read. Hence the
+// of an operator. Authentication stays on and the policies are the built-in ones. A
+// stand-in for a Flovyn App (package standin) runs beside it, on a port of its own
+// and on the loopback address alone, so that tokens, API keys and the sign-in of
+// devices can be tried without one. Two more keys stand in the source code for
+// everybody to read. Hence the
 // server listens on the loopback address, and says so loudly when told
 // otherwise; and it answers only to the names of that address, lest a web page
 // that had its own name resolve to it called with those keys.
@@ -25,9 +28,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/server"
+	"github.com/flovyn/flovyn-server/internal/standin"
 )
 
 // DefaultHost is the address to listen on unless told otherwise: only programs
@@ -38,6 +43,7 @@ const DefaultHost = "127.0.0.1"
 const (
 	DefaultHTTPPort = 8000
 	DefaultGRPCPort = 9090
+	DefaultAppPort  = 8001
 )
 
 // Config says what differs from the usual. The zero value listens on free ports
@@ -47,6 +53,11 @@ type Config struct {
 	Host string
 	// HTTPPort and GRPCPort are the ports. Zero picks a free one.
 	HTTPPort, GRPCPort int
+	// AppPort is the port of the stand-in identity provider, on the loopback
+	// address. Zero picks a free one.
+	AppPort int
+	// AppAlgorithm signs its tokens: EdDSA, RS256 or ES256. The default is EdDSA.
+	AppAlgorithm string
 	// DatabaseURL is a database to use instead of a private one.
 	DatabaseURL string
 	// DataDir is where the private database keeps its data, made if absent. The
@@ -83,6 +94,8 @@ func (cfg *Config) Check() error {
 		}
 	}
 	switch {
+	case !slices.Contains([]string{"", standin.EdDSA, standin.RS256, standin.ES256}, cfg.AppAlgorithm):
+		return fmt.Errorf("--app-algorithm: want %s, %s or %s", standin.EdDSA, standin.RS256, standin.ES256)
 	case cfg.DatabaseURL != "" && (cfg.DataDir != "" || cfg.Temporary):
 		return errors.New("a named database keeps its own data: --database-url (or DATABASE_URL) excludes --data-dir and --temporary")
 	case cfg.DataDir != "" && cfg.Temporary:
@@ -98,6 +111,7 @@ func (cfg *Config) Check() error {
 
 // Server is a running dev server.
 type Server struct {
+	app      *App
 	database *database
 	server   *server.Server
 }
@@ -114,25 +128,29 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	defer reserved.release()
-	db, err := openDatabase(ctx, cfg)
+	app, err := startApp(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	srv, err := serve(ctx, cfg, db, reserved)
+	db, err := openDatabase(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, app.app.Close())
+	}
+	srv, err := serve(ctx, cfg, db, app, reserved)
 	if err != nil {
 		// The database goes even when ctx has ended, which is why we may be here.
-		return nil, errors.Join(err, db.close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(err, db.close(context.WithoutCancel(ctx)), app.app.Close())
 	}
 	if !loopback(cfg.Host) {
 		cfg.Logger.WarnContext(ctx, "other machines can reach this server, and its keys are public knowledge: "+
 			"whoever reaches it owns what is in it", "host", cfg.Host)
 	}
-	return &Server{database: db, server: srv}, nil
+	return &Server{app: app, database: db, server: srv}, nil
 }
 
 // serve assembles the server and starts it on the reserved ports.
-func serve(ctx context.Context, cfg Config, db *database, reserved ports) (*server.Server, error) {
-	srv, err := server.New(ctx, configure(cfg, db.url), server.Options{
+func serve(ctx context.Context, cfg Config, db *database, app *App, reserved ports) (*server.Server, error) {
+	srv, err := server.New(ctx, configure(cfg, db.url, app.app), server.Options{
 		Log: cfg.ServerLogger, Version: cfg.Version, Hosts: hosts(cfg.Host),
 	})
 	if err != nil {
@@ -161,8 +179,11 @@ func (s *Server) Wait(ctx context.Context) error {
 // Stop ends the server and then the private database, and returns when no process
 // of it is left. When ctx ends first, requests in flight are cut off.
 func (s *Server) Stop(ctx context.Context) error {
-	return errors.Join(s.server.Shutdown(ctx), s.database.close(ctx))
+	return errors.Join(s.server.Shutdown(ctx), s.database.close(ctx), s.app.app.Close())
 }
+
+// App is the stand-in identity provider.
+func (s *Server) App() *App { return s.app }
 
 // HTTPURL is the address of the HTTP port, for a program on this machine.
 func (s *Server) HTTPURL() string {

@@ -22,12 +22,13 @@ type choice struct {
 }
 
 func (cfg *Config) ports() []choice {
-	return []choice{{cfg.HTTPPort, "--http-port"}, {cfg.GRPCPort, "--grpc-port"}}
+	return []choice{{cfg.HTTPPort, "--http-port"}, {cfg.GRPCPort, "--grpc-port"}, {cfg.AppPort, "--app-port"}}
 }
 
-// reserve binds the ports that were chosen. Free ones need no reservation.
+// reserve binds the server's ports that were chosen. Free ones need no reservation,
+// and the identity provider binds its own at once.
 func reserve(ctx context.Context, cfg Config) (reserved ports, err error) {
-	wanted := cfg.ports()
+	wanted := cfg.ports()[:2]
 	if cfg.GRPCPort == cfg.HTTPPort {
 		wanted = wanted[:1]
 	}

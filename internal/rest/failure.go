@@ -85,6 +85,12 @@ type detail struct {
 // a *connect.Error; any other is internal and not told.
 func WriteError(w http.ResponseWriter, err error) { writeFailure(w, nil, err) }
 
+// RefuseMethod answers a request whose path does not have its method, but others.
+func RefuseMethod(w http.ResponseWriter, r *http.Request, others ...string) {
+	w.Header().Set("Allow", allow(others))
+	WriteError(w, refusal(http.StatusMethodNotAllowed, connect.CodeUnimplemented, r.Method+" is not offered here"))
+}
+
 // writeFailure answers with a failure. request is the shape of what was asked, by
 // which fields get the names that they have in JSON; it may be nil.
 func writeFailure(w http.ResponseWriter, request *shape, err error) {

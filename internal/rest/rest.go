@@ -55,9 +55,10 @@ type Config struct {
 
 // Handler serves the procedures of a server.
 type Handler struct {
-	server *connect.Server
-	cfg    Config
-	root   node
+	server     *connect.Server
+	cfg        Config
+	operations []*Operation
+	root       node
 }
 
 // New makes the transport. It fails if a mapping cannot be served, or two are the
@@ -65,11 +66,11 @@ type Handler struct {
 func New(server *connect.Server, cfg Config) (*Handler, error) {
 	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, 15*time.Second)
 	cfg.Patience = cmp.Or(cfg.Patience, 30*time.Second)
-	h := &Handler{server: server, cfg: cfg}
 	operations, err := Operations(server.Specs())
 	if err != nil {
 		return nil, err
 	}
+	h := &Handler{server: server, cfg: cfg, operations: operations}
 	for _, o := range operations {
 		if err := h.root.add(o); err != nil {
 			return nil, err
@@ -77,6 +78,9 @@ func New(server *connect.Server, cfg Config) (*Handler, error) {
 	}
 	return h, nil
 }
+
+// Operations returns what is served.
+func (h *Handler) Operations() []*Operation { return h.operations }
 
 // ServeHTTP answers a request: by a call of the procedure that its method and path
 // name, or by saying that there is none.
@@ -91,8 +95,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case o != nil:
 		h.call(o, segments, w, r)
 	case len(allowed) > 0:
-		w.Header().Set("Allow", allow(allowed))
-		WriteError(w, refusal(http.StatusMethodNotAllowed, connect.CodeUnimplemented, r.Method+" is not offered here"))
+		RefuseMethod(w, r, allowed...)
 	default:
 		WriteError(w, connect.NewError(connect.CodeNotFound, "not found"))
 	}

@@ -43,6 +43,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/metrics"
+	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/rest"
@@ -289,6 +290,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 		return err
 	}
 	mux.Handle("/api/", api)
+	openapi.Mount(mux, api.Operations(), s.version)
 	s.mountProbes(mux)
 	s.mountResourceMetadata(mux)
 	s.mountMetrics(mux)

@@ -36,13 +36,14 @@ func (f *jsonFlags) declare(i *invocation, cmd *cobra.Command, name, what string
 	})
 	cmd.Flags().StringVar(&f.value, name, "", what+", as JSON; - reads standard input")
 	cmd.Flags().StringVar(&f.file, name+"-file", "", "file with "+what+", as JSON; - is standard input")
-	cmd.MarkFlagsMutuallyExclusive(name, name+"-file")
 	_ = cmd.MarkFlagFilename(name+"-file", "json")
 }
 
 // read returns the value, or nil when none was given.
 func (f *jsonFlags) read(i *invocation) ([]byte, error) {
 	switch {
+	case f.file != "" && f.value != "":
+		return nil, fault.New(fault.Invalid, "--%s and --%s-file exclude each other", f.name, f.name)
 	case f.file == "-" || f.value == "-":
 		return i.readJSON("standard input", i.Stdin)
 	case f.file != "":

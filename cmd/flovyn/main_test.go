@@ -126,6 +126,7 @@ func TestScripts(t *testing.T) { //nolint:paralleltest // testscript's are paral
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"worker": w.worker, "normal": w.normal, "let": let, "exits": exits, "apikey": w.apiKey,
+			"settle": w.settle,
 		},
 	})
 }
@@ -213,16 +214,34 @@ func (w *world) worker(ts *testscript.TestScript, neg bool, args []string) {
 	running.Go(func() { _ = worker.Run(ctx) }) // a worker that fails shows in what the script waits for
 	ts.Defer(func() { cancel(); running.Wait(); c.Close() })
 	// The next command may ask for what the worker registered.
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	ts.Check(until(ctx, func() bool {
-		var out bytes.Buffer
+	w.eventually(ts, "definition", "workflows", "greet")
+}
+
+// settle ARG... asks until flovyn has something to say.
+func (w *world) settle(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: settle ARG...")
+	}
+	w.eventually(ts, args...)
+}
+
+// eventually runs flovyn in this process until it prints something.
+func (w *world) eventually(ts *testscript.TestScript, args ...string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var out, errs bytes.Buffer
+	err := until(ctx, func() bool {
+		out.Reset()
+		errs.Reset()
 		return cli.Run(ctx, cli.Config{
-			Args: []string{"definition", "workflows", "greet"}, Environ: []string{
-				"HOME=" + ts.Getenv("HOME"), "FLOVYN_SERVER=" + w.HTTP, "FLOVYN_API_KEY=admin_of_" + org,
-			}, Stdout: &out, Stderr: &out,
-		}) == 0
-	}))
+			Args: args, Environ: []string{
+				"HOME=" + ts.Getenv("HOME"), "FLOVYN_SERVER=" + w.HTTP, "FLOVYN_API_KEY=admin_of_" + ts.Getenv("ORG"),
+			}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		}) == 0 && out.Len() > 0
+	})
+	if err != nil {
+		ts.Fatalf("flovyn %s has nothing to say in time: %s", strings.Join(args, " "), errs.String())
+	}
 }
 
 // until waits for something to become true.

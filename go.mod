@@ -40,7 +40,11 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/tools v0.52.0 // indirect
+require (
+	github.com/charmbracelet/x/exp/ordered v0.1.0 // indirect
+	github.com/charmbracelet/x/vt v0.1.0 // indirect
+	golang.org/x/tools v0.52.0 // indirect
+)
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

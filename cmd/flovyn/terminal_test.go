@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
 
 	"github.com/flovyn/flovyn-server/internal/standin"
@@ -22,6 +24,9 @@ type screen struct {
 	cmd  *exec.Cmd
 	file *os.File
 
+	// display shows what the program draws, as a terminal does.
+	display *vt.SafeEmulator
+
 	mu   sync.Mutex
 	text []byte
 	news chan struct{}
@@ -31,17 +36,33 @@ type screen struct {
 // open runs flovyn in a terminal of 80 columns and 24 lines.
 func open(t *testing.T, environ []string, args ...string) *screen {
 	t.Helper()
+	return openSized(t, 80, 24, environ, args...)
+}
+
+func openSized(t *testing.T, width, height int, environ []string, args ...string) *screen {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	s := &screen{t: t, cmd: exec.CommandContext(ctx, "flovyn", args...), news: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &screen{
+		t: t, cmd: exec.CommandContext(ctx, "flovyn", args...), display: vt.NewSafeEmulator(width, height), news: make(chan struct{}, 1),
+		done: make(chan struct{}),
+	}
 	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TERM=xterm-256color"}, environ...)
 	var err error
-	if s.file, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+	if s.file, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)}); err != nil {
 		t.Fatal(err)
 	}
 	go s.read()
+	// What the program asks its terminal, the display answers.
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = io.Copy(s.file, s.display)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-s.done
+		_ = s.display.Close()
+		<-answered
 		_ = s.file.Close()
 	})
 	return s
@@ -55,6 +76,7 @@ func (s *screen) read() {
 		s.mu.Lock()
 		s.text = append(s.text, buffer[:n]...)
 		s.mu.Unlock()
+		_, _ = s.display.Write(buffer[:n])
 		select {
 		case s.news <- struct{}{}:
 		default:
@@ -90,6 +112,31 @@ func (s *screen) await(pattern string) []string {
 			s.t.Fatalf("the program ended without %q:\n%s", pattern, s)
 		case <-deadline:
 			s.t.Fatalf("no %q in time:\n%s", pattern, s)
+		}
+	}
+}
+
+// shows waits until the display shows all of these, and returns what it shows.
+func (s *screen) shows(wanted ...string) string {
+	s.t.Helper()
+	deadline := time.After(patience)
+	for {
+		shown := s.display.String()
+		missing := ""
+		for _, want := range wanted {
+			if !strings.Contains(shown, want) {
+				missing = want
+			}
+		}
+		if missing == "" {
+			return shown
+		}
+		select {
+		case <-s.news:
+		case <-s.done:
+			s.t.Fatalf("the program ended without showing %q:\n%s", missing, s.display.String())
+		case <-deadline:
+			s.t.Fatalf("it does not show %q in time:\n%s", missing, s.display.String())
 		}
 	}
 }

@@ -12,7 +12,7 @@ BUF_VERSION := 1.75.0
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-race lint fmt generate verify published bench bench-compare bench-parts ci tools clean
+.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published bench bench-compare bench-parts ci tools clean
 
 help: ## print this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,29 @@ test: ## run every test, with the race detector; needs only Go
 test-race: ## run every test three times in random order, to find races and leaks
 	@tools/prepare-tests.sh
 	go test -race -count=3 -shuffle=on ./...
+
+oracle: SEEDS ?= 1000
+oracle: OPS ?= 200
+oracle: ## compare the engine with its model for long: SEEDS=1000 OPS=200, and on while new behaviour appears
+	@tools/prepare-tests.sh
+	go test -timeout 0 -count=1 -v -run TestDifferential ./internal/oracle -args -seeds $(SEEDS) -ops $(OPS) -quiet 20000
+
+torture: DURATION ?= 20m
+torture: SEED ?= 0
+torture: ## kill, freeze, cut off and starve servers, workers and the database: DURATION=20m SEED=0
+	@tools/prepare-tests.sh
+	tools/skewed-clock.sh .tmp/clock
+	go test -timeout 0 -count=1 -v -overlay .tmp/clock/overlay.json -run TestTorture ./internal/torture -args -torture $(DURATION) -seed $(SEED)
+
+soak: DURATION ?= 1h
+soak: ## run a server under a bounded load and plot what it consumes: DURATION=1h
+	@tools/prepare-tests.sh
+	go test -timeout 0 -count=1 -v -run TestSoak ./internal/torture -args -soak $(DURATION) \
+	  -soak-csv $(CURDIR)/.tmp/soak.csv -soak-svg $(CURDIR)/docs/reliability-soak.svg
+
+upgrade: ## run the server of the previous release and this one together on one database
+	@tools/prepare-tests.sh
+	go test -timeout 20m -count=1 -v -run TestUpgrade ./internal/e2e -args -upgrade
 
 lint: $(BIN)/golangci-lint ## vet, lint, and check the formatting
 	go vet ./...
@@ -68,6 +91,10 @@ bench-compare: build ## compare with an older revision in alternation: make benc
 bench-parts: ## measure the engine and the policies alone; starts a durable database of its own
 	@tools/prepare-tests.sh
 	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
+
+bench-lists: ## measure lists among a million executions (minutes)
+	@tools/prepare-tests.sh
+	go test -run '^$$' -bench Lists -benchtime 10x -timeout 30m ./internal/search
 
 ci: build test lint verify ## everything that must pass before a change is merged
 

@@ -90,7 +90,8 @@ func (i *invocation) root() *cobra.Command {
 	flags.StringVar(&i.logFormat, "log-format", "json", "how to write log records: json, text")
 	root.AddCommand(devcommand.New(devcommand.Config{
 		Program: "flovyn-server", Version: version, Environ: i.environ, Stdout: i.stdout, Stderr: i.stderr,
-	}), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(), i.versionCommand())
+	}), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(),
+		i.doctorCommand(), i.healthCommand(), i.versionCommand())
 	return root
 }
 

@@ -49,7 +49,10 @@ var places = []place{
 	{name: "gen/*", floor: words, also: []string{"gen/*"}},
 
 	{name: "history", floor: rules},
+	// A model of the engine to compare it with; it knows nobody, not even history.
+	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -71,6 +74,7 @@ var places = []place{
 	// The loops that keep the promises of the others.
 	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
@@ -85,6 +89,7 @@ var places = []place{
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "doctor", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},

@@ -44,6 +44,7 @@ func (c *Config) Check() error {
 	k.server()
 	k.orgs()
 	k.engine()
+	k.retention()
 	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
 	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
@@ -133,6 +134,25 @@ func (c *checker) engine() {
 	c.lasts("engine.poll_max_hold_secs", e.PollMaxHold)
 	c.between("engine.max_payload_bytes", e.MaxPayloadBytes, 1<<10, c.Server.MaxMessageBytes)
 	c.between("engine.max_commands", e.MaxCommands, 1, 1_000_000)
+}
+
+// maxDays is a hundred years.
+const maxDays = 36_500
+
+func (c *checker) retention() {
+	c.between("retention.days", c.Retention.Days, 0, maxDays)
+	first := map[string]int{}
+	for i, org := range c.Retention.Orgs {
+		path := fmt.Sprintf("retention.orgs[%d]", i)
+		if err := flovyn.CheckSlug(org.Slug); err != nil {
+			c.fail(path+".slug", "%s", err)
+		}
+		if other, again := first[org.Slug]; again {
+			c.fail(path+".slug", "is the slug of orgs[%d]", other)
+		}
+		first[org.Slug] = i
+		c.between(path+".days", org.Days, 0, maxDays)
+	}
 }
 
 // collaborators checks what the server talks to.

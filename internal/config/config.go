@@ -52,6 +52,8 @@ type Config struct {
 	Audit Audit `toml:"audit"`
 	// Engine bounds workflows, tasks and polls.
 	Engine Engine `toml:"engine"`
+	// Retention says how long what has ended is kept.
+	Retention Retention `toml:"retention"`
 	// NATS connects replicas; without it they meet in the database.
 	NATS NATS `toml:"nats"`
 	// OTel sends traces.
@@ -249,7 +251,8 @@ type WorkerToken struct {
 	// Prefix begins every token. Default "fwt_".
 	Prefix string `toml:"prefix"`
 	// Secret keys the digests under which tokens are stored. Give it by the
-	// variable WORKER_TOKEN_SECRET. Required where the authenticator is in a chain.
+	// variable WORKER_TOKEN_SECRET. Without it every worker token is refused, and a
+	// server does not start that has other settings of this table.
 	Secret Secret `toml:"secret"`
 	// PreviousSecret is the one before, while tokens that were stored under it are
 	// still good. Give it by the variable WORKER_TOKEN_SECRET_PREVIOUS. Optional.
@@ -296,6 +299,23 @@ type Engine struct {
 	MaxPayloadBytes int `toml:"max_payload_bytes"`
 	// MaxCommands bounds the commands of one submission. Default 10000.
 	MaxCommands int `toml:"max_commands"`
+}
+
+// Retention says how long what has ended is kept.
+type Retention struct {
+	// Days is how long finished executions and tasks are kept after their end.
+	// Default 0: for ever. What is open is never touched.
+	Days int `toml:"days"`
+	// Orgs are the organizations for which it is different. Default: none.
+	Orgs []OrgRetention `toml:"orgs"`
+}
+
+// OrgRetention says how long what has ended is kept for one organization.
+type OrgRetention struct {
+	// Slug names the organization, which need not exist yet. Required.
+	Slug string `toml:"slug"`
+	// Days is as in Retention. Default 0: for ever.
+	Days int `toml:"days"`
 }
 
 // NATS connects replicas.

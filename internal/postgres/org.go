@@ -161,24 +161,25 @@ func (s *Store) FindWorker(ctx context.Context, org flovyn.OrgID, nameOrID strin
 	return w, nil
 }
 
-// WorkersSeen notes when workers gave a sign of life.
-func (s *Store) WorkersSeen(ctx context.Context, seen map[flovyn.WorkerID]time.Time) error {
+// WorkersSeen notes how long ago workers gave a sign of life.
+func (s *Store) WorkersSeen(ctx context.Context, ages map[flovyn.WorkerID]time.Duration) error {
 	var ids []uuid.UUID
-	var seenAts []time.Time
-	for id, at := range seen {
-		ids, seenAts = append(ids, id.UUID()), append(seenAts, at)
+	var millis []int64
+	for id, age := range ages {
+		ids, millis = append(ids, id.UUID()), append(millis, age.Milliseconds())
 	}
-	if err := s.q.WorkersSeen(ctx, s.pool, ids, seenAts); err != nil {
+	if err := s.q.WorkersSeen(ctx, s.pool, ids, millis); err != nil {
 		return fmt.Errorf("noting workers seen: %w", translate(err))
 	}
 	return nil
 }
 
-// WorkerLastSeen returns when the worker that goes by a name or an id last gave
-// a sign of life to any server; NotFound when it never registered.
-func (s *Store) WorkerLastSeen(ctx context.Context, org flovyn.OrgID, nameOrID string) (time.Time, error) {
-	at, err := s.q.WorkerLastSeen(ctx, s.pool, org.UUID(), nameOrID)
-	return at, translate(err)
+// WorkerSilence returns how long ago the worker that goes by a name or an id last
+// gave a sign of life to any server, by the database's clock; NotFound when it
+// never registered.
+func (s *Store) WorkerSilence(ctx context.Context, org flovyn.OrgID, nameOrID string) (time.Duration, error) {
+	silence, err := s.q.WorkerSilence(ctx, s.pool, org.UUID(), nameOrID)
+	return silence, translate(err)
 }
 
 // Definitions lists what is known of an organization's kinds of a class.

@@ -50,8 +50,10 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
+	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
 	"github.com/flovyn/flovyn-server/internal/trace"
@@ -63,6 +65,8 @@ type Config struct {
 	Engine     *engine.Engine
 	Tasks      *task.Tasks
 	Workers    *worker.Registry
+	Search     *search.Searcher
+	Metadata   *metadata.Fields
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -97,6 +101,8 @@ type door struct {
 	engine   *engine.Engine
 	tasks    *task.Tasks
 	workers  *worker.Registry
+	search   *search.Searcher
+	metadata *metadata.Fields
 	orgs     *knownOrgs
 	founding *org.Resolver
 	tokens   *token.Tokens
@@ -125,6 +131,7 @@ func New(cfg Config) (*connect.Server, error) {
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
+		search: cfg.Search, metadata: cfg.Metadata,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)

@@ -123,3 +123,15 @@ func (s *Server) listenForMetrics(ctx context.Context) error {
 	s.listeners = append(s.listeners, &listener{Listener: socket, name: metricsListener, http: s.httpServer(mux)})
 	return nil
 }
+
+// retention is how long what has ended is kept.
+func (s *Server) retention() *upkeep.Retention {
+	const day = 24 * time.Hour
+	keep := &upkeep.Retention{
+		Default: time.Duration(s.cfg.Retention.Days) * day, ByOrg: map[string]time.Duration{}, Deleted: s.metrics.Deleted,
+	}
+	for _, o := range s.cfg.Retention.Orgs {
+		keep.ByOrg[o.Slug] = time.Duration(o.Days) * day
+	}
+	return keep
+}

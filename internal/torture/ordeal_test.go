@@ -40,7 +40,7 @@ func register(w *flow.Worker, effects *os.File) {
 		if err := ctx.Sleep(20 * time.Millisecond); err != nil {
 			return nil, err
 		}
-		return flow.Result[int](ctx.ScheduleTask("double", input, flow.TaskOptions{}))
+		return flow.Result[int](ctx.ScheduleTask("double", input, flow.TaskOptions{MaxRetries: &retries}))
 	})
 	// A task's effect is a line in a file: it is there when the write returns,
 	// whoever dies next.

@@ -1,7 +1,6 @@
 package torture
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -32,8 +32,8 @@ type process struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd // nil between two runs
 	starts int
-	ends   []string
 	output ring
+	broken bool // a run of it panicked or raced
 	done   chan struct{}
 	stop   context.CancelFunc
 }
@@ -49,7 +49,7 @@ func start(t *testing.T, r role) *process {
 	t.Cleanup(func() {
 		p.end()
 		if t.Failed() {
-			t.Logf("%s, started %d times, said last:\n%s", r.Name, p.starts, p.output.String())
+			t.Logf("%s, started %d times, said last:\n%s", r.Name, p.runs(), p.output.String())
 		}
 	})
 	return p
@@ -69,20 +69,21 @@ func (p *process) supervise(ctx context.Context) {
 		waited := make(chan error, 1)
 		go func() { waited <- cmd.Wait() }()
 		select {
-		case err = <-waited:
+		case <-waited:
 		case <-ctx.Done():
 			p.signal(syscall.SIGCONT)
 			p.signal(syscall.SIGTERM)
 			select {
-			case err = <-waited:
+			case <-waited:
 			case <-time.After(20 * time.Second):
 				p.signal(syscall.SIGKILL)
-				err = fmt.Errorf("it did not stop when asked: %w", <-waited)
+				p.t.Errorf("%s did not stop when asked: %v", p.role.Name, <-waited)
 			}
 		}
 		p.mu.Lock()
 		p.cmd = nil
-		p.ends = append(p.ends, fmt.Sprint(err))
+		text := p.output.String()
+		p.broken = p.broken || strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic: ")
 		p.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -141,8 +142,12 @@ func (p *process) end() {
 	<-p.done
 }
 
-// raced reports whether the race detector had something to say.
-func (p *process) raced() bool { return bytes.Contains([]byte(p.output.String()), []byte("DATA RACE")) }
+// runs is how often the process was started.
+func (p *process) runs() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.starts
+}
 
 // ring keeps the last of what is written.
 type ring struct {

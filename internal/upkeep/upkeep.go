@@ -1,7 +1,8 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
 // case a hint was lost, signs of life are written, expired idempotency keys and
-// old audit records go, and next month's history partition is made in time.
+// old audit records go, next month's history partition is made in time, and what
+// has been kept for long enough is deleted.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -31,12 +32,14 @@ const (
 	// backlogInterval is how late a lost hint may make a poller.
 	backlogInterval = 5 * time.Second
 	// reclaimInterval and silenceInterval are how often all open work is looked
-	// through for workers that went away.
+	// through for workers that went away; oftener where they have less time.
 	reclaimInterval = 15 * time.Second
 	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
-	keysInterval    = 5 * time.Minute
-	monthsInterval  = 6 * time.Hour
+	// shortest is as often as anything is looked through.
+	shortest       = 250 * time.Millisecond
+	keysInterval   = 5 * time.Minute
+	monthsInterval = 6 * time.Hour
 	// sampleInterval is how old a published depth of a queue may be.
 	sampleInterval = 15 * time.Second
 	auditInterval  = time.Hour
@@ -62,6 +65,8 @@ type Config struct {
 	// TaskAbandon is how long a running task itself may give no sign of life
 	// (heartbeat, progress) although its worker does. Default an hour.
 	TaskAbandon time.Duration
+	// Retention says how long what has ended is kept; nil is for ever.
+	Retention *Retention
 	// AuditRetention is after which time audit records are deleted; zero keeps them.
 	AuditRetention time.Duration
 	// Sampled has the depth of queues measured; nil measures nothing.
@@ -81,7 +86,9 @@ type Sampling struct {
 type Upkeep struct {
 	cfg    Config
 	timers *loop.Loop
-	parts  []loop.Part
+	// retainer is nil where everything is kept.
+	retainer *retainer
+	parts    []loop.Part
 }
 
 // New makes the loops; they are started as parts of a group.
@@ -97,15 +104,21 @@ func New(cfg Config) *Upkeep {
 	}
 	u := &Upkeep{cfg: cfg}
 	u.timers = loop.New("timers", timerInterval, timerInterval/10, u.FireTimers, cfg.Logger)
+	reclaim := max(min(reclaimInterval, cfg.ActivationTimeout/4), shortest)
+	silence := max(min(silenceInterval, cfg.TaskSilence/4), shortest)
 	u.parts = []loop.Part{
 		u.timers,
-		loop.New("activations", reclaimInterval, reclaimInterval/5, u.ReclaimActivations, cfg.Logger),
-		loop.New("tasks", silenceInterval, silenceInterval/5, u.ReclaimTasks, cfg.Logger),
+		loop.New("activations", reclaim, reclaim/5, u.ReclaimActivations, cfg.Logger),
+		loop.New("tasks", silence, silence/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
 		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),
+	}
+	if cfg.Retention != nil && !cfg.Retention.off() {
+		u.retainer = newRetainer(cfg.Store, cfg.Retention)
+		u.parts = append(u.parts, u.retainer.loop(cfg))
 	}
 	if cfg.Sampled != nil {
 		u.parts = append(u.parts, loop.New("queue depth", sampleInterval, sampleInterval/5, u.SampleQueues, cfg.Logger))

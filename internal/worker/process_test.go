@@ -123,9 +123,9 @@ func TestServersFlushAtTheSameTime(t *testing.T) {
 	for range 4 {
 		servers.Go(func() {
 			for range 50 {
-				seen := map[flovyn.WorkerID]time.Time{}
+				seen := map[flovyn.WorkerID]time.Duration{}
 				for _, id := range ids {
-					seen[id] = time.Now()
+					seen[id] = 0
 				}
 				if err := s.WorkersSeen(t.Context(), seen); err != nil {
 					t.Error(err)
@@ -134,8 +134,39 @@ func TestServersFlushAtTheSameTime(t *testing.T) {
 		})
 	}
 	servers.Wait()
-	if at, err := s.WorkerLastSeen(t.Context(), org, "7"); err != nil || at.Before(begin) {
-		t.Errorf("last seen %s, before %s, %v", at, begin, err)
+	if silence, err := s.WorkerSilence(t.Context(), org, "7"); err != nil || silence > time.Since(begin) {
+		t.Errorf("silent for %s, %v", silence, err)
+	}
+}
+
+// Signs of life are told as ages and kept by the database's clock: a server whose
+// own clock is wrong takes no living worker for a silent one.
+func TestSignsOfLifeKnowNoServersClock(t *testing.T) {
+	t.Parallel()
+	r, dsn := open(t)
+	org := flovyn.OrgID(uuid.New())
+	id, err := r.Register(t.Context(), &flovyn.Registration{Org: org, Name: "w"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.Open(t.Context(), postgres.Config{URL: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	execute(t, dsn, "UPDATE worker SET last_seen_at = clock_timestamp() - interval '5 hours'")
+	for _, seen := range []struct{ age, atLeast, atMost time.Duration }{
+		{3 * time.Hour, 3 * time.Hour, 4 * time.Hour},
+		{time.Hour, time.Hour, 2 * time.Hour},
+		{6 * time.Hour, time.Hour, 2 * time.Hour}, // older than what is known
+	} {
+		if err := s.WorkersSeen(t.Context(), map[flovyn.WorkerID]time.Duration{id: seen.age}); err != nil {
+			t.Fatal(err)
+		}
+		silence, err := s.WorkerSilence(t.Context(), org, "w")
+		if err != nil || silence < seen.atLeast || silence > seen.atMost {
+			t.Errorf("seen %v ago, silent for %v, %v", seen.age, silence, err)
+		}
 	}
 }
 

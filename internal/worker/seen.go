@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
@@ -23,7 +24,11 @@ func (r *Registry) Flush(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if err := r.cfg.Store.WorkersSeen(ctx, ids); err != nil {
+	now, ages := time.Now(), map[flovyn.WorkerID]time.Duration{}
+	for id, at := range ids {
+		ages[id] = now.Sub(at)
+	}
+	if err := r.cfg.Store.WorkersSeen(ctx, ages); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -46,15 +51,18 @@ func (r *Registry) SilentSince(ctx context.Context, org flovyn.OrgID, name strin
 		here = k.seenAt
 	}
 	r.mu.Unlock()
-	now := time.Now()
-	if !here.IsZero() && now.Sub(here) < time.Minute {
-		return now.Sub(here), nil
+	sinceHere := time.Duration(math.MaxInt64)
+	if !here.IsZero() {
+		sinceHere = time.Since(here)
 	}
-	elsewhere, err := r.cfg.Store.WorkerLastSeen(ctx, org, name)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return 0, err
+	if sinceHere < time.Minute {
+		return sinceHere, nil
 	}
-	return now.Sub(latest(here, elsewhere)), nil
+	elsewhere, err := r.cfg.Store.WorkerSilence(ctx, org, name)
+	if fault.Is(err, fault.NotFound) {
+		return sinceHere, nil
+	}
+	return min(sinceHere, elsewhere), err
 }
 
 func latest(a, b time.Time) time.Time {

@@ -25,17 +25,19 @@ SELECT * FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @nam
 -- name: WorkerCapabilitiesList :many
 SELECT DISTINCT class, kind FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id ORDER BY class, kind;
 
+-- Signs of life come as ages, so that servers with different clocks agree.
 -- Rows are locked in the order of their ids: two servers never wait for each other.
 -- name: WorkersSeen :exec
 UPDATE worker w SET last_seen_at = s.seen_at
 FROM (
     SELECT l.id, u.seen_at FROM worker l
-    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@seen_ats::timestamptz[]) AS seen_at) AS u ON u.id = l.id
+    JOIN (SELECT a.id, clock_timestamp() - a.age_ms * interval '1 millisecond' AS seen_at
+          FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@ages_ms::bigint[]) AS age_ms) AS a) AS u ON u.id = l.id
     WHERE l.last_seen_at < u.seen_at ORDER BY l.id FOR NO KEY UPDATE OF l
 ) AS s WHERE w.id = s.id;
 
--- name: WorkerLastSeen :one
-SELECT last_seen_at FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY last_seen_at DESC LIMIT 1;
+-- name: WorkerSilence :one
+SELECT (clock_timestamp() - last_seen_at)::interval AS silence FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY last_seen_at DESC LIMIT 1;
 
 -- name: DefinitionsUpsert :exec
 INSERT INTO definition (org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable,

@@ -7,9 +7,9 @@ package pgq
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
+	"time"
 )
 
 const definitionsList = `-- name: DefinitionsList :many
@@ -213,15 +213,15 @@ func (q *Queries) WorkerFind(ctx context.Context, db DBTX, orgID uuid.UUID, name
 	return &i, err
 }
 
-const workerLastSeen = `-- name: WorkerLastSeen :one
-SELECT last_seen_at FROM worker WHERE org_id = $1 AND (name = $2 OR id::text = $2) ORDER BY last_seen_at DESC LIMIT 1
+const workerSilence = `-- name: WorkerSilence :one
+SELECT (clock_timestamp() - last_seen_at)::interval AS silence FROM worker WHERE org_id = $1 AND (name = $2 OR id::text = $2) ORDER BY last_seen_at DESC LIMIT 1
 `
 
-func (q *Queries) WorkerLastSeen(ctx context.Context, db DBTX, orgID uuid.UUID, name string) (time.Time, error) {
-	row := db.QueryRow(ctx, workerLastSeen, orgID, name)
-	var last_seen_at time.Time
-	err := row.Scan(&last_seen_at)
-	return last_seen_at, err
+func (q *Queries) WorkerSilence(ctx context.Context, db DBTX, orgID uuid.UUID, name string) (time.Duration, error) {
+	row := db.QueryRow(ctx, workerSilence, orgID, name)
+	var silence time.Duration
+	err := row.Scan(&silence)
+	return silence, err
 }
 
 const workerUpsert = `-- name: WorkerUpsert :one
@@ -264,13 +264,15 @@ const workersSeen = `-- name: WorkersSeen :exec
 UPDATE worker w SET last_seen_at = s.seen_at
 FROM (
     SELECT l.id, u.seen_at FROM worker l
-    JOIN (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS seen_at) AS u ON u.id = l.id
+    JOIN (SELECT a.id, clock_timestamp() - a.age_ms * interval '1 millisecond' AS seen_at
+          FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bigint[]) AS age_ms) AS a) AS u ON u.id = l.id
     WHERE l.last_seen_at < u.seen_at ORDER BY l.id FOR NO KEY UPDATE OF l
 ) AS s WHERE w.id = s.id
 `
 
+// Signs of life come as ages, so that servers with different clocks agree.
 // Rows are locked in the order of their ids: two servers never wait for each other.
-func (q *Queries) WorkersSeen(ctx context.Context, db DBTX, ids []uuid.UUID, seenAts []time.Time) error {
-	_, err := db.Exec(ctx, workersSeen, ids, seenAts)
+func (q *Queries) WorkersSeen(ctx context.Context, db DBTX, ids []uuid.UUID, agesMs []int64) error {
+	_, err := db.Exec(ctx, workersSeen, ids, agesMs)
 	return err
 }

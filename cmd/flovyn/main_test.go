@@ -73,8 +73,10 @@ func newWorld(t *testing.T, names ...string) *world {
 			w.orgs[name] = id
 			cfg.Orgs = append(cfg.Orgs, config.Org{ID: id, Name: "Org " + name, Slug: name, Tier: "FREE"})
 			*keys = append(*keys,
-				config.StaticKey{Key: config.Secret("admin_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "admin", Role: caller.Admin},
-				config.StaticKey{Key: config.Secret("member_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "member", Role: caller.Member},
+				config.StaticKey{Key: config.Secret("admin_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "admin",
+					Role: caller.Admin},
+				config.StaticKey{Key: config.Secret("member_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "member",
+					Role: caller.Member},
 				config.StaticKey{Key: config.Secret("worker_of_" + name), OrgID: id, PrincipalType: caller.Worker, PrincipalID: "worker"})
 		}
 	})

@@ -199,7 +199,8 @@ func TestDeviceFlow(t *testing.T) {
 		if code := again.code(); code != 0 || !strings.Contains(again.String(), "better_auth_jwt") {
 			t.Errorf("whoami ended with %d:\n%s", code, again)
 		}
-		if renewed := read(t, filepath.Join(home, ".flovyn", "credentials")); !shape.MatchString(renewed) || strings.Contains(renewed, "2025-12-29") {
+		if renewed := read(t, filepath.Join(home, ".flovyn", "credentials")); !shape.MatchString(renewed) || strings.Contains(renewed,
+			"2025-12-29") {
 			t.Errorf("renewed, the credentials are\n%s", renewed)
 		}
 		// One that the server does not accept before its time is renewed too.
@@ -210,7 +211,8 @@ func TestDeviceFlow(t *testing.T) {
 		if third := open(t, []string{"HOME=" + home}, "org", "get", "-q"); third.code() != 0 || third.String() != "acme\n" {
 			t.Errorf("with a spoilt token:\n%s", third)
 		}
-		if out := open(t, []string{"HOME=" + home}, "auth", "logout"); out.code() != 0 || !strings.Contains(out.String(), "Logged out of "+w.HTTP) {
+		if out := open(t, []string{"HOME=" + home}, "auth", "logout"); out.code() != 0 || !strings.Contains(out.String(),
+			"Logged out of "+w.HTTP) {
 			t.Errorf("logging out:\n%s", out)
 		}
 	})
@@ -248,7 +250,8 @@ func TestDeviceFlow(t *testing.T) {
 		s := open(t, environ(t.TempDir()), "auth", "login", "--api-key")
 		s.await(`Enter API key: `)
 		s.write(key + "\n")
-		if got := s.code(); got != 0 || strings.Contains(s.String(), key) || !strings.Contains(s.String(), "Logged in as john-of-acme (org: acme)\n") {
+		if got := s.code(); got != 0 || strings.Contains(s.String(), key) || !strings.Contains(s.String(),
+			"Logged in as john-of-acme (org: acme)\n") {
 			t.Errorf("it ended with %d:\n%s", got, s)
 		}
 	})
@@ -288,7 +291,8 @@ func TestDeviceFlowExpires(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = app.Close() })
 	s := open(t, []string{"HOME=" + t.TempDir()}, "auth", "login", "--no-browser", "--app-url", app.URL())
-	if got := s.code(); got != 4 || !strings.Contains(s.String(), "flovyn: the code has expired before anybody approved it\nTry again with: flovyn auth login\n") {
+	if got := s.code(); got != 4 || !strings.Contains(s.String(),
+		"flovyn: the code has expired before anybody approved it\nTry again with: flovyn auth login\n") {
 		t.Errorf("it ended with %d:\n%s", got, s)
 	}
 }

@@ -109,7 +109,8 @@ func (l *loginRun) byDevice(ctx context.Context, browser bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Visit: %s\nEnter code: %s\n\nWaiting for authorization...", output.Clean(device.VerificationURI), output.Clean(device.UserCode))
+	fmt.Fprintf(l.Stdout, "Visit: %s\nEnter code: %s\n\nWaiting for authorization...", output.Clean(device.VerificationURI),
+		output.Clean(device.UserCode))
 	if browser {
 		l.openBrowser(ctx, cmp.Or(device.Complete, device.VerificationURI))
 	}
@@ -157,7 +158,8 @@ func (l *loginRun) keepSession(ctx context.Context, app *login.App, session stri
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\nToken saved to %s\n", output.Clean(cmp.Or(person.Email, claims.Email)), output.Clean(claims.Org), shownPath)
+	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\nToken saved to %s\n", output.Clean(cmp.Or(person.Email, claims.Email)),
+		output.Clean(claims.Org), shownPath)
 	return nil
 }
 
@@ -193,11 +195,13 @@ func (l *loginRun) byKey(ctx context.Context) error {
 		return err
 	}
 	org := cmp.Or(me.GetOrgSlug(), l.org)
-	err = l.store.Save(profile.Profile{Name: l.profile.Name, Type: profile.APIKey, Token: key, OrgSlug: org, ServerURL: l.server}, profile.Session{})
+	err = l.store.Save(profile.Profile{Name: l.profile.Name, Type: profile.APIKey, Token: key, OrgSlug: org, ServerURL: l.server},
+		profile.Session{})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\n", output.Clean(cmp.Or(me.GetEmail(), me.GetPrincipalId())), output.Clean(cmp.Or(org, "none")))
+	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\n", output.Clean(cmp.Or(me.GetEmail(), me.GetPrincipalId())),
+		output.Clean(cmp.Or(org, "none")))
 	return nil
 }
 
@@ -314,7 +318,8 @@ func (i *invocation) authWhoami() *cobra.Command {
 					return err
 				}
 				return s.Message(me, []string{cmp.Or(me.GetEmail(), me.GetPrincipalId())}, func() {
-					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{Name: "email", Value: me.GetEmail()},
+					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{Name: "email",
+						Value: me.GetEmail()},
 						output.Field{Name: "role", Value: me.GetRole()}, output.Field{Name: "org", Value: me.GetOrgSlug()},
 						output.Field{Name: "server", Value: s.settings.Server + " (" + me.GetServerVersion() + ")"},
 						output.Field{Name: "method", Value: me.GetAuthenticator()},
@@ -426,7 +431,8 @@ func (i *invocation) printStatuses(list []status, settings *profile.Settings) er
 	}
 	if len(rows) > 0 {
 		p.Table([]output.Column{
-			{Title: "PROFILE", Long: true}, {Title: "ACTIVE"}, {Title: "SERVER", Long: true}, {Title: "ORG", Long: true}, {Title: "TYPE"}, {Title: "TOKEN"},
+			{Title: "PROFILE", Long: true}, {Title: "ACTIVE"}, {Title: "SERVER", Long: true}, {Title: "ORG",
+				Long: true}, {Title: "TYPE"}, {Title: "TOKEN"},
 			{Title: "GOOD UNTIL"},
 		}, rows)
 	}

@@ -68,7 +68,8 @@ func eventTable(p *output.Printer, events []*apiv1.WorkflowEvent) {
 // event prints one event as a line.
 func (s *server) event(e *apiv1.WorkflowEvent) error {
 	return s.Item(e, func() {
-		s.Linef("%4d  %s  %s", e.GetSequence(), e.GetTimestamp().AsTime().UTC().Format("15:04:05.000"), s.Fit(e.GetEventType()+"  "+string(e.GetData()), 20))
+		s.Linef("%4d  %s  %s", e.GetSequence(), e.GetTimestamp().AsTime().UTC().Format("15:04:05.000"),
+			s.Fit(e.GetEventType()+"  "+string(e.GetData()), 20))
 	})
 }
 
@@ -251,7 +252,8 @@ type lifecycle struct {
 func ends(data string) bool {
 	var change lifecycle
 	return json.Unmarshal([]byte(data), &change) == nil && change.Type == "Event" &&
-		slices.Contains([]string{"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED", "TASK_CANCELLED"}, change.Event)
+		slices.Contains([]string{"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED",
+			"TASK_CANCELLED"}, change.Event)
 }
 
 // frame prints a frame as a line.

@@ -150,5 +150,6 @@ func (i *invocation) parseMoment(flag, text string) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return i.now().Add(-d.Abs()), nil
 	}
-	return time.Time{}, fault.InvalidField(flag, "%q is no time; want something like 2026-01-31T12:00:00Z, 2026-01-31, or 2h for two hours ago", text)
+	return time.Time{}, fault.InvalidField(flag,
+		"%q is no time; want something like 2026-01-31T12:00:00Z, 2026-01-31, or 2h for two hours ago", text)
 }

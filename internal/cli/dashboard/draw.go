@@ -103,7 +103,8 @@ func (m *model) drawList(p *output.Printer) []string {
 		return s + strings.Repeat(" ", width-ansi.StringWidth(s))
 	}
 	line := func(status, id string, cells []string) string {
-		return strings.Join([]string{status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth), cell(cells[3], lastWidth)}, " ")
+		return strings.Join([]string{status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth),
+			cell(cells[3], lastWidth)}, " ")
 	}
 	lines := []string{p.Dim("  " + line(cell("STATUS", statusWidth), "ID", columns[m.view]))}
 	room := m.room()

@@ -60,6 +60,7 @@ var places = []place{
 	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
+	{name: "schema", floor: world},
 	{name: "wake", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.
@@ -67,6 +68,9 @@ var places = []place{
 	{name: "postgres/internal/pgq", floor: world},
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
+
+	{name: "live", floor: world},
+	{name: "live/*", floor: world, also: []string{"live"}},
 
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
@@ -37,6 +38,8 @@ type Config struct {
 	Store *postgres.Store
 	// Publish tells other servers that the backlog of a queue grew.
 	Publish func(class flovyn.Class, key wake.Key)
+	// Say passes on what tasks say while they run, to whoever watches.
+	Say func(*live.Frame)
 	// TimerSet is called after a commit that set a timer due after the given
 	// time, so that whoever fires timers looks again in time.
 	TimerSet func(in time.Duration)
@@ -81,6 +84,9 @@ func New(cfg Config) *Engine {
 	if cfg.Tracer == nil {
 		cfg.Tracer = trace.Off()
 	}
+	if cfg.Say == nil {
+		cfg.Say = func(*live.Frame) {}
+	}
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.Class, wake.Key) {}
 	}
@@ -96,6 +102,9 @@ func New(cfg Config) *Engine {
 	}, cfg.Logger)
 	return e
 }
+
+// Say passes on what a task says while it runs.
+func (e *Engine) Say(f *live.Frame) { e.cfg.Say(f) }
 
 // MaxPayload returns the limit of every payload, in bytes.
 func (e *Engine) MaxPayload() int { return e.cfg.MaxPayload }

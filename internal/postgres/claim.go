@@ -26,10 +26,13 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 		return nil, fmt.Errorf("claiming workflow executions: %w", translate(err))
 	}
 	activations := make([]flovyn.Activation, len(rows))
+	changes := make([]Change, len(rows))
 	for i, r := range rows {
 		e := executionOf(&r.WorkflowExecution)
 		activations[i] = flovyn.Activation{Execution: *e, Input: history.Member(r.StartedData, "input"), Now: e.ClaimedAt, Waited: r.Waited}
+		changes[i] = Change{e.Org, flovyn.ClassWorkflow, e.ID.UUID(), e.LastSeq + 1}
 	}
+	s.saw(changes)
 	return activations, nil
 }
 
@@ -46,13 +49,18 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 		return nil, fmt.Errorf("claiming tasks: %w", translate(err))
 	}
 	assignments := make([]flovyn.Assignment, len(rows))
+	var changes []Change
 	for i, r := range rows {
 		input := r.PayloadInput
 		if r.TaskExecution.WorkflowID != nil {
 			input = history.Member(r.ScheduledData, "input")
 		}
 		assignments[i] = flovyn.Assignment{Task: *taskOf(&r.TaskExecution), Input: input, Waited: r.Waited}
+		if t := &assignments[i].Task; t.Standalone() {
+			changes = append(changes, Change{t.Org, flovyn.ClassTask, t.ID.UUID(), 1})
+		}
 	}
+	s.saw(changes)
 	return assignments, nil
 }
 

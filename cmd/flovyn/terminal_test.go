@@ -249,7 +249,7 @@ func TestDeviceFlow(t *testing.T) {
 		key := w.app.AddKey(standin.Key{Prefix: "flovyn_sk_", UserID: "john-of-acme", OrgID: "external-acme", Role: "owner"})
 		s := open(t, environ(t.TempDir()), "auth", "login", "--api-key")
 		s.await(`Enter API key: `)
-		s.write(key + "\n")
+		s.write(key + "\r")
 		if got := s.code(); got != 0 || strings.Contains(s.String(), key) || !strings.Contains(s.String(),
 			"Logged in as john-of-acme (org: acme)\n") {
 			t.Errorf("it ended with %d:\n%s", got, s)

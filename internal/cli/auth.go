@@ -212,13 +212,24 @@ func (l *loginRun) askKey() (string, error) {
 		text, err := io.ReadAll(io.LimitReader(l.Stdin, 64<<10))
 		return strings.TrimSpace(string(text)), err
 	}
-	fmt.Fprint(l.Stdout, "Enter API key: ")
-	text, err := term.ReadPassword(fd)
-	fmt.Fprintln(l.Stdout)
+	// The terminal stops echoing before it is asked for anything: a key that is
+	// pasted quickly must not be seen either.
+	before, err := term.MakeRaw(fd)
 	if err != nil {
+		return "", fmt.Errorf("preparing the terminal: %w", err)
+	}
+	prompt := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{l.Stdin, l.Stdout}, "")
+	text, err := prompt.ReadPassword("Enter API key: ")
+	if restored := term.Restore(fd, before); restored != nil {
+		return "", fmt.Errorf("restoring the terminal: %w", restored)
+	}
+	if err != nil { // Ctrl-C, or the end of the input
 		return "", errInterrupted
 	}
-	return strings.TrimSpace(string(text)), nil
+	return strings.TrimSpace(text), nil
 }
 
 // findApp finds the app to log in at: the one that was named, that of the earlier

@@ -70,10 +70,9 @@ func (m *model) title(p *output.Printer) string {
 	if m.live {
 		state = "● live"
 	}
-	right := output.Clean(m.Org) + " @ " + output.Clean(m.Address) + "  " + state
 	left := b.String()
-	room := m.width - ansi.StringWidth(left) - 1
-	right = ansi.Truncate(right, max(0, room), "…")
+	room := m.width - ansi.StringWidth(left) - ansi.StringWidth(state) - 3
+	right := ansi.Truncate(output.Clean(m.Org)+" @ "+output.Clean(m.Address), max(0, room), "…") + "  " + state
 	return left + strings.Repeat(" ", max(1, m.width-ansi.StringWidth(left)-ansi.StringWidth(right))) + right
 }
 
@@ -225,7 +224,7 @@ func (m *model) keys() string {
 	case m.open != nil:
 		return "esc: back  c: cancel  ?: help  q: quit"
 	default:
-		return "enter: open  w/t/W: views  /: filter  c: cancel  R: retry  s: signal  ?: help  q: quit"
+		return "enter: open  w/t/W: views  /: filter  c: cancel  R: retry  s: signal  ?: help"
 	}
 }
 

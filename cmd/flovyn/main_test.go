@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -128,7 +131,7 @@ func TestScripts(t *testing.T) { //nolint:paralleltest // testscript's are paral
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"worker": w.worker, "normal": w.normal, "let": let, "exits": exits, "apikey": w.apiKey,
-			"settle": w.settle,
+			"settle": w.settle, "rest": w.rest,
 		},
 	})
 }
@@ -158,6 +161,31 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != args[0] {
 		ts.Fatalf("flovyn ended with %s, want %s", code, args[0])
+	}
+}
+
+// rest PATH wants the last command to have printed, as JSON, what the REST API
+// answers there.
+func (w *world) rest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: rest PATH")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.HTTP+args[0], http.NoBody)
+	ts.Check(err)
+	r.Header.Set("Authorization", "Bearer admin_of_"+ts.Getenv("ORG"))
+	over := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := over.Do(r)
+	ts.Check(err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	var want, got bytes.Buffer
+	ts.Check(json.Compact(&want, body))
+	ts.Check(json.Compact(&got, []byte(ts.ReadFile("stdout"))))
+	if want.String() != got.String() {
+		ts.Fatalf("REST answers\n%s\nand flovyn prints\n%s", want.String(), got.String())
 	}
 }
 

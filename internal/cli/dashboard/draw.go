@@ -146,7 +146,7 @@ func short(id string, width int) string {
 
 func (m *model) drawOpen(p *output.Printer) []string {
 	o := m.open
-	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + o.id
+	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + short(o.id, max(13, m.width-60))
 	if o.view == workflows {
 		for i, name := range []string{"Overview", "Events", "Timeline"} {
 			if i == m.tab {

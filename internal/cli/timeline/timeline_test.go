@@ -45,13 +45,13 @@ func TestDraw(t *testing.T) {
 		got = append(got, text)
 	}
 	want := []string{
-		"                     0             5s             10s",
-		"order                ···▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒      10s",
+		"                     0              5s          10s",
+		"order                ···▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒      10s",
 		"  charge #1             ███×                              1s",
-		"  deadline                 ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌            6s",
-		"  charge #2 (2 tries…        ······███████                4s",
-		"  approval                      ═══════════════════       6s",
-		"  shipping                                 ▒▒▒▒▒▒▒▒       2s",
+		"  deadline                 ░░░░░░░░░░░░░░░░░░░            6s",
+		"  charge #2 (2 trie…          ······███████               4s",
+		"  approval                       ══════════════════       6s",
+		"  shipping                                   ▒▒▒▒▒▒       2s",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the drawing (-want +got):\n%s", diff)

@@ -100,6 +100,8 @@ func TestDashboard(t *testing.T) {
 	s.write("c")
 	s.shows("It has ended already.")
 	s.write("\x1b")
+	s.shows("[Workflows]", `1 of 3 match "await"`, "COMPLETED")
+	s.write("\x1b")
 	s.shows("[Workflows]", "3 of 3")
 	s.write("/stumble\r\r")
 	s.shows("[Overview]", "the ground was wet")

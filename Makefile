@@ -55,7 +55,7 @@ soak: ## run a server under a bounded load and plot what it consumes: DURATION=1
 
 upgrade: ## run the server of the previous release and this one together on one database
 	@tools/prepare-tests.sh
-	go test -timeout 20m -count=1 -v -run TestUpgrade ./internal/e2e -args -upgrade
+	go test -timeout 20m -count=1 -v -tags upgrade -run TestUpgrade ./internal/e2e
 
 lint: $(BIN)/golangci-lint ## vet, lint, and check the formatting
 	go vet ./...

@@ -8,6 +8,7 @@
 //	HTTP middleware  who calls (package authn), before anything is decoded
 //	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
+//	limitRate        an organization that calls too fast is told when to come again
 //	guard            each message received is validated and authorized; what is
 //	                 refused or changed is noted for the audit
 //	lifetime         a stream ends before its credential does
@@ -54,6 +55,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/schema"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
@@ -74,6 +76,8 @@ type Config struct {
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// Rate bounds the calls of one organization; nil does not.
+	Rate *quota.Rate[flovyn.OrgID]
 	// OrganizationBySlug is Organization by its slug, asked about those that
 	// callers name while authentication is off.
 	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
@@ -135,8 +139,11 @@ func New(cfg Config) (*connect.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics,
-		guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))
+	interceptors := []connect.ServerInterceptor{observe(cfg.Log, cfg.Metrics, tracer), recoverPanics}
+	if cfg.Rate != nil {
+		interceptors = append(interceptors, limitRate(cfg.Rate))
+	}
+	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))...)
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,

@@ -50,6 +50,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/search"
@@ -234,7 +235,7 @@ func (s *Server) assembleDeeds() error {
 	s.live.Store(hub)
 	s.engine = engine.New(engine.Config{
 		Say:   hub.Say,
-		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Store: s.store, Limits: limits(s.cfg.Engine), Logger: s.log,
 		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
@@ -283,6 +284,32 @@ func (s *Server) assembleAudit() (err error) {
 	return nil
 }
 
+// limits are the engine's limits as the operator has set them.
+func limits(c config.Engine) engine.Limits {
+	return engine.Limits{
+		MaxPayload: c.MaxPayloadBytes, MaxCommands: c.MaxCommands, MaxHistoryEvents: c.MaxHistoryEvents,
+		MaxHistoryBytes: int64(c.MaxHistoryBytes), MaxPending: c.MaxPending, MaxPollers: c.MaxPollersPerOrg,
+		WorkflowParkAfter: parkAfter(c.WorkflowParkAfter), TaskParkAfter: parkAfter(c.TaskParkAfter),
+	}
+}
+
+// parkAfter turns the zero of an operator, who wants nothing parked, into the
+// engine's word for it.
+func parkAfter(configured int) int {
+	if configured == 0 {
+		return -1
+	}
+	return configured
+}
+
+// requestRate bounds the requests of an organization, or does not.
+func requestRate(perSecond int) (*quota.Rate[flovyn.OrgID], error) {
+	if perSecond == 0 {
+		return nil, nil //nolint:nilnil // no limit, no error
+	}
+	return quota.NewRate[flovyn.OrgID](perSecond, 2*perSecond)
+}
+
 // receiveHint looks at what another server did.
 func (s *Server) receiveHint(hint wake.Hint) {
 	switch hint.Class {
@@ -313,12 +340,16 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rate, err := requestRate(s.cfg.Engine.MaxRequestsPerOrg)
+	if err != nil {
+		return err
+	}
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Live: s.live.Load(), Authorizer: protections,
 		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store),
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
+		Rate: rate, Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/flovyn/flovyn-server/internal/cli/profile"
 	"github.com/flovyn/flovyn-server/internal/fault"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // guide is the file as the deployment guide shows it.
 const guide = `[default]

@@ -6,11 +6,14 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/cli/timeline"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var begin = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 

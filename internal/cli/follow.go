@@ -133,6 +133,7 @@ func (s *server) watch(ctx context.Context, id string, news chan<- struct{}) {
 	types := "events"
 	for ctx.Err() == nil {
 		stream, err := s.Streams.StreamWorkflowExecution(ctx, &apiv1.StreamWorkflowExecutionRequest{Org: s.Org, Id: id, Types: &types})
+		opened := err == nil // otherwise there is nothing to close
 		for err == nil {
 			if _, err = stream.Receive(); err == nil {
 				select {
@@ -141,7 +142,9 @@ func (s *server) watch(ctx context.Context, id string, news chan<- struct{}) {
 				}
 			}
 		}
-		_ = stream.Close()
+		if opened {
+			_ = stream.Close()
+		}
 		pause(ctx, lookAgain)
 	}
 }
@@ -208,6 +211,7 @@ func (s *server) frames(ctx context.Context, open func(context.Context, *string)
 	var last *string
 	for {
 		stream, err := open(ctx, last)
+		opened := err == nil // otherwise there is nothing to close
 		for err == nil {
 			var frame *apiv1.LiveFrame
 			if frame, err = stream.Receive(); err != nil {
@@ -225,7 +229,7 @@ func (s *server) frames(ctx context.Context, open func(context.Context, *string)
 				return stream.Close()
 			}
 		}
-		if stream != nil {
+		if opened {
 			_ = stream.Close()
 		}
 		switch code := connect.CodeOf(err); {

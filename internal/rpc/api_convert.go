@@ -99,14 +99,10 @@ func workersOut(views []postgres.WorkerView) []*apiv1.Worker {
 }
 
 func definitionOut(d *postgres.DefinitionView) *apiv1.Definition {
-	availability := "UNAVAILABLE"
-	if d.Online > 0 {
-		availability = "AVAILABLE"
-	}
 	out := &apiv1.Definition{
-		Id: definitionID(d), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
+		Id: d.ID.String(), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
 		TimeoutSeconds: d.TimeoutSeconds, RetryPolicy: d.RetryPolicy, Tags: d.Tags, Cancellable: d.Cancellable,
-		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, AvailabilityStatus: availability, WorkerCount: d.Online,
+		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, AvailabilityStatus: d.Availability(), WorkerCount: d.Online,
 		FirstSeenAt: at(d.FirstSeenAt), LastRegisteredAt: at(d.LastRegisteredAt), Metadata: d.Metadata,
 	}
 	if d.Class == flovyn.ClassWorkflow {

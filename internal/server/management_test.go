@@ -339,7 +339,7 @@ func TestManagement(t *testing.T) {
 	defer cancel()
 	told := map[string]map[string]exchange{}
 	for name, speak := range map[string]func(*servertest.Server) speaker{
-		"rest":    func(s *servertest.Server) speaker { return rest{overHTTP1(t), s.HTTP} },
+		"rest":    func(s *servertest.Server) speaker { return rest{overHTTP1(t), s.HTTP, newRESTClient(t, s).checker} },
 		"connect": func(s *servertest.Server) speaker { return connectJSON{overHTTP1(t), s.HTTP} },
 		"grpc":    func(s *servertest.Server) speaker { return grpcWire{overH2C(t), s.GRPC} },
 	} {

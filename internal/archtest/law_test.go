@@ -60,6 +60,7 @@ var places = []place{
 	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
+	{name: "schema", floor: world},
 	{name: "wake", floor: world},
 	{name: "quota", floor: world},
 	{name: "pgserver", floor: world},
@@ -70,6 +71,9 @@ var places = []place{
 	// What breaks connections, for tests.
 	{name: "pgfault", floor: world},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
+
+	{name: "live", floor: world},
+	{name: "live/*", floor: world, also: []string{"live"}},
 
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},

@@ -36,6 +36,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/trace"
@@ -47,6 +48,8 @@ type Config struct {
 	Store *postgres.Store
 	// Publish tells other servers that the backlog of a queue grew.
 	Publish func(class flovyn.Class, key wake.Key)
+	// Say passes on what tasks say while they run, to whoever watches.
+	Say func(*live.Frame)
 	// TimerSet is called after a commit that set a timer due after the given
 	// time, so that whoever fires timers looks again in time.
 	TimerSet func(in time.Duration)
@@ -83,6 +86,9 @@ func New(cfg Config) *Engine {
 	if cfg.Tracer == nil {
 		cfg.Tracer = trace.Off()
 	}
+	if cfg.Say == nil {
+		cfg.Say = func(*live.Frame) {}
+	}
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.Class, wake.Key) {}
 	}
@@ -100,6 +106,9 @@ func New(cfg Config) *Engine {
 	}, cfg.Logger)
 	return e
 }
+
+// Say passes on what a task says while it runs.
+func (e *Engine) Say(f *live.Frame) { e.cfg.Say(f) }
 
 // Tracer takes the spans of what is over.
 func (e *Engine) Tracer() *trace.Tracer { return e.cfg.Tracer }

@@ -40,6 +40,12 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 	if err != nil {
 		return nil, fmt.Errorf("claiming workflow executions: %w", translate(err))
 	}
+	changes := make([]Change, len(activations))
+	for i := range activations {
+		e := &activations[i].Execution
+		changes[i] = Change{e.Org, flovyn.ClassWorkflow, e.ID.UUID(), e.LastSeq + 1}
+	}
+	s.saw(changes)
 	return activations, nil
 }
 
@@ -73,6 +79,13 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 	if err != nil {
 		return nil, fmt.Errorf("claiming tasks: %w", translate(err))
 	}
+	var changes []Change
+	for i := range assignments {
+		if t := &assignments[i].Task; t.Standalone() {
+			changes = append(changes, Change{t.Org, flovyn.ClassTask, t.ID.UUID(), 1})
+		}
+	}
+	s.saw(changes)
 	return assignments, nil
 }
 

@@ -51,10 +51,12 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/quota"
+	"github.com/flovyn/flovyn-server/internal/schema"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -69,6 +71,7 @@ type Config struct {
 	Workers    *worker.Registry
 	Search     *search.Searcher
 	Metadata   *metadata.Fields
+	Live       *live.Hub
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
@@ -107,6 +110,8 @@ type door struct {
 	workers  *worker.Registry
 	search   *search.Searcher
 	metadata *metadata.Fields
+	live     *live.Hub
+	schemas  *schema.Checker
 	orgs     *knownOrgs
 	founding *org.Resolver
 	tokens   *token.Tokens
@@ -130,13 +135,17 @@ func New(cfg Config) (*connect.Server, error) {
 	}
 	tracer := cfg.Engine.Tracer()
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
+	schemas, err := schema.New(cfg.Log)
+	if err != nil {
+		return nil, err
+	}
 	interceptors := []connect.ServerInterceptor{observe(cfg.Log, cfg.Metrics, tracer), recoverPanics}
 	if cfg.Rate != nil {
 		interceptors = append(interceptors, limitRate(cfg.Rate))
 	}
 	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))...)
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
 		search: cfg.Search, metadata: cfg.Metadata,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
@@ -53,12 +55,15 @@ type SubmitRequest struct {
 	Input    []byte
 	// Queue defaults to flovyn.DefaultQueue.
 	Queue string
-	// MaxRetries of zero stands for flovyn.DefaultMaxRetries.
+	// MaxRetries of zero stands for flovyn.DefaultMaxRetries, unless NoRetries.
 	MaxRetries     int32
+	NoRetries      bool
 	Timeout        time.Duration
 	Metadata       map[string]string
 	IdempotencyKey string
 	KeyTTL         time.Duration
+	// SameKind refuses, as Exists, a key that stands for a task of another kind.
+	SameKind bool
 
 	metadata []byte
 	// trace is the one that the request belongs to.
@@ -87,7 +92,7 @@ func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
 	if req.Timeout < 0 || req.Timeout > flovyn.MaxDelay {
 		return fault.InvalidField("timeout_ms", "out of range")
 	}
-	if req.MaxRetries == 0 {
+	if req.MaxRetries == 0 && !req.NoRetries {
 		req.MaxRetries = flovyn.DefaultMaxRetries
 	}
 	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)
@@ -125,7 +130,7 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 			}
 			if known {
 				result.ID, result.KeyNew = flovyn.TaskID(id), false
-				return nil
+				return t.checkKind(tx, &req, result.ID)
 			}
 			tx.SetKey(key, flovyn.KeyTarget{ID: fresh.UUID(), ExpiresAt: tx.Now().Add(req.KeyTTL)})
 		}
@@ -136,6 +141,18 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 		return SubmitResult{}, err
 	}
 	return result, nil
+}
+
+// checkKind refuses a key that stands for a task of another kind, if so asked.
+func (t *Tasks) checkKind(tx *postgres.Tx, req *SubmitRequest, id flovyn.TaskID) error {
+	if !req.SameKind {
+		return nil
+	}
+	task, err := tx.Task(req.Org, id)
+	if err == nil && task.Kind != req.Kind {
+		err = fault.New(fault.Exists, "the idempotency key stands for a task of kind %q", task.Kind)
+	}
+	return err
 }
 
 func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {
@@ -369,10 +386,17 @@ func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.
 	}
 	details = history.FreeText(details, t.engine.MaxPayload())
 	running, err := t.store.SetTaskProgress(ctx, org, id, progress, details)
-	if err != nil || running {
+	if err != nil {
 		return err
 	}
-	return t.exists(ctx, org, id)
+	task, err := t.store.Task(ctx, org, id)
+	if err != nil || !running {
+		return err
+	}
+	t.engine.Say(&live.Frame{
+		Topic: topicOf(task), Event: live.Progress, Data: strconv.FormatFloat(progress, 'g', -1, 64), Task: id, At: time.Now(),
+	})
+	return nil
 }
 
 func (t *Tasks) exists(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) error {

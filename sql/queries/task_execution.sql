@@ -39,6 +39,10 @@ WHERE t.workflow_id = ANY (@workflow_ids::uuid[]) AND t.status = 'PENDING';
 -- name: TaskGet :one
 SELECT * FROM task_execution WHERE id = @id AND org_id = @org_id;
 
+-- name: TasksOfWorkflow :many
+SELECT * FROM task_execution WHERE workflow_id = @workflow_id AND (org_id = @org_id) IS TRUE
+ORDER BY scheduled_seq, id LIMIT @max;
+
 -- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
     SELECT r.class, r.id, r.listed_at FROM ready r
@@ -108,6 +112,14 @@ SELECT * FROM task_attempt WHERE task_id = @task_id AND org_id = @org_id ORDER B
 INSERT INTO task_log (task_id, org_id, level, message)
 SELECT t.id, t.org_id, @level::text, @message::text FROM task_execution t WHERE t.id = @task_id AND t.org_id = @org_id;
 
+-- name: TaskLogsPage :many
+SELECT id, level, message, logged_at FROM task_log
+WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text)
+ORDER BY id LIMIT @max OFFSET @skip;
+
+-- name: TaskLogsCount :one
+SELECT count(*) FROM task_log WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text);
+
 -- name: TaskLogsList :many
 SELECT level, message, logged_at FROM task_log WHERE task_id = @task_id AND org_id = @org_id ORDER BY id LIMIT @max;
 
@@ -135,3 +147,7 @@ WHERE org_id = @org_id AND parked_at IS NOT NULL AND ended_at IS NULL AND (parke
   AND (cardinality(@ids::uuid[]) = 0 OR id = ANY (@ids::uuid[]))
   AND (@kind::text = '' OR kind = @kind::text) AND (@queue::text = '' OR queue = @queue::text)
 ORDER BY parked_at, id LIMIT @max;
+
+-- As ExecutionStamps, for tasks.
+-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY (@ids::uuid[]);

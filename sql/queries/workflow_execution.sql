@@ -40,6 +40,10 @@ WHERE w.id = u.id AND (w.org_id = u.org_id) IS TRUE;
 -- name: ExecutionGet :one
 SELECT * FROM workflow_execution WHERE id = @id AND (org_id = @org_id) IS TRUE;
 
+-- name: ExecutionChildren :many
+SELECT id, child_name, kind, status, created_at, ended_at FROM workflow_execution
+WHERE parent_id = @parent_id AND (org_id = @org_id) IS TRUE ORDER BY created_at, id LIMIT @max;
+
 -- Claims the first runnable executions of a queue for the named workers. They are
 -- locked by id, as steps lock them, so that neither deadlocks with the other.
 -- name: ExecutionsClaim :many
@@ -88,3 +92,8 @@ WHERE org_id = @org_id AND parked_at IS NOT NULL AND ended_at IS NULL AND (parke
   AND (cardinality(@ids::uuid[]) = 0 OR id = ANY (@ids::uuid[]))
   AND (@kind::text = '' OR kind = @kind::text) AND (@queue::text = '' OR queue = @queue::text)
 ORDER BY parked_at, id LIMIT @max;
+
+-- A text for each execution that is another one after each change. Whoever asks
+-- has found the executions in their organizations.
+-- name: ExecutionStamps :many
+SELECT id, (status || ' ' || last_seq || ' ' || activations)::text AS stamp FROM workflow_execution WHERE id = ANY (@ids::uuid[]);

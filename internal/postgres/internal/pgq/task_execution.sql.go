@@ -158,6 +158,17 @@ func (q *Queries) TaskLogInsert(ctx context.Context, db DBTX, arg *TaskLogInsert
 	return result.RowsAffected(), nil
 }
 
+const taskLogsCount = `-- name: TaskLogsCount :one
+SELECT count(*) FROM task_log WHERE task_id = $1 AND org_id = $2 AND ($3::text = '' OR upper(level) = $3::text)
+`
+
+func (q *Queries) TaskLogsCount(ctx context.Context, db DBTX, taskID uuid.UUID, orgID uuid.UUID, level string) (int64, error) {
+	row := db.QueryRow(ctx, taskLogsCount, taskID, orgID, level)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const taskLogsList = `-- name: TaskLogsList :many
 SELECT level, message, logged_at FROM task_log WHERE task_id = $1 AND org_id = $2 ORDER BY id LIMIT $3
 `
@@ -178,6 +189,58 @@ func (q *Queries) TaskLogsList(ctx context.Context, db DBTX, taskID uuid.UUID, o
 	for rows.Next() {
 		var i TaskLogsListRow
 		if err := rows.Scan(&i.Level, &i.Message, &i.LoggedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const taskLogsPage = `-- name: TaskLogsPage :many
+SELECT id, level, message, logged_at FROM task_log
+WHERE task_id = $1 AND org_id = $2 AND ($3::text = '' OR upper(level) = $3::text)
+ORDER BY id LIMIT $5 OFFSET $4
+`
+
+type TaskLogsPageParams struct {
+	TaskID uuid.UUID
+	OrgID  uuid.UUID
+	Level  string
+	Skip   int32
+	Max    int32
+}
+
+type TaskLogsPageRow struct {
+	ID       int64
+	Level    string
+	Message  string
+	LoggedAt time.Time
+}
+
+func (q *Queries) TaskLogsPage(ctx context.Context, db DBTX, arg *TaskLogsPageParams) ([]*TaskLogsPageRow, error) {
+	rows, err := db.Query(ctx, taskLogsPage,
+		arg.TaskID,
+		arg.OrgID,
+		arg.Level,
+		arg.Skip,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskLogsPageRow
+	for rows.Next() {
+		var i TaskLogsPageRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Level,
+			&i.Message,
+			&i.LoggedAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -247,6 +310,36 @@ func (q *Queries) TaskSetProgress(ctx context.Context, db DBTX, arg *TaskSetProg
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const taskStamps = `-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY ($1::uuid[])
+`
+
+type TaskStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// As ExecutionStamps, for tasks.
+func (q *Queries) TaskStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*TaskStampsRow, error) {
+	rows, err := db.Query(ctx, taskStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskStampsRow
+	for rows.Next() {
+		var i TaskStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const taskStateClear = `-- name: TaskStateClear :exec
@@ -554,6 +647,59 @@ func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgI
 			&i.TaskExecution.Traceparent,
 			&i.ScheduledData,
 			&i.PayloadInput,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tasksOfWorkflow = `-- name: TasksOfWorkflow :many
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution WHERE workflow_id = $1 AND (org_id = $2) IS TRUE
+ORDER BY scheduled_seq, id LIMIT $3
+`
+
+func (q *Queries) TasksOfWorkflow(ctx context.Context, db DBTX, workflowID *uuid.UUID, orgID uuid.UUID, max int32) ([]*TaskExecution, error) {
+	rows, err := db.Query(ctx, tasksOfWorkflow, workflowID, orgID, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskExecution
+	for rows.Next() {
+		var i TaskExecution
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.WorkflowID,
+			&i.Kind,
+			&i.Queue,
+			&i.Status,
+			&i.ExecutionCount,
+			&i.MaxRetries,
+			&i.TimeoutMs,
+			&i.HistoryMonth,
+			&i.ScheduledSeq,
+			&i.WorkerID,
+			&i.ClaimedAt,
+			&i.HeartbeatAt,
+			&i.Progress,
+			&i.ProgressDetails,
+			&i.Error,
+			&i.IdempotencyKey,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+			&i.ClaimID,
+			&i.LostAttempts,
+			&i.ParkedAt,
+			&i.ParkedReason,
+			&i.Traceparent,
 		); err != nil {
 			return nil, err
 		}

@@ -12,6 +12,47 @@ import (
 	"github.com/google/uuid"
 )
 
+const executionChildren = `-- name: ExecutionChildren :many
+SELECT id, child_name, kind, status, created_at, ended_at FROM workflow_execution
+WHERE parent_id = $1 AND (org_id = $2) IS TRUE ORDER BY created_at, id LIMIT $3
+`
+
+type ExecutionChildrenRow struct {
+	ID        uuid.UUID
+	ChildName string
+	Kind      string
+	Status    string
+	CreatedAt time.Time
+	EndedAt   *time.Time
+}
+
+func (q *Queries) ExecutionChildren(ctx context.Context, db DBTX, parentID *uuid.UUID, orgID uuid.UUID, max int32) ([]*ExecutionChildrenRow, error) {
+	rows, err := db.Query(ctx, executionChildren, parentID, orgID, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionChildrenRow
+	for rows.Next() {
+		var i ExecutionChildrenRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ChildName,
+			&i.Kind,
+			&i.Status,
+			&i.CreatedAt,
+			&i.EndedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionGet = `-- name: ExecutionGet :one
 SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason, traceparent FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
@@ -50,6 +91,37 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 		&i.Traceparent,
 	)
 	return &i, err
+}
+
+const executionStamps = `-- name: ExecutionStamps :many
+SELECT id, (status || ' ' || last_seq || ' ' || activations)::text AS stamp FROM workflow_execution WHERE id = ANY ($1::uuid[])
+`
+
+type ExecutionStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// A text for each execution that is another one after each change. Whoever asks
+// has found the executions in their organizations.
+func (q *Queries) ExecutionStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*ExecutionStampsRow, error) {
+	rows, err := db.Query(ctx, executionStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionStampsRow
+	for rows.Next() {
+		var i ExecutionStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const executionTraces = `-- name: ExecutionTraces :many

@@ -150,7 +150,7 @@ func TestSchedulesAndLists(t *testing.T) {
 	stranger.want(http.StatusNotFound, "GET", "/workflow-executions", "")
 }
 
-func savedQueriesByREST(t *testing.T, r rest, found int) {
+func savedQueriesByREST(t *testing.T, r restCaller, found int) {
 	t.Helper()
 	saved := r.want(http.StatusCreated, "POST", "/saved-queries", `{"name": "reports", "entity": "workflow", "query": "kind = \"report\"", "isShared": true}`)
 	id := field[string](t, saved, "id")

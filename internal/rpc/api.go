@@ -12,7 +12,6 @@ import (
 	"github.com/flovyn/flovyn-server/gen/flovyn/api/v1/apiv1connect"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
-	"github.com/flovyn/flovyn-server/internal/postgres"
 )
 
 // registerAPI adds the services of the management API.

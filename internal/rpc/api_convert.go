@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"google.golang.org/protobuf/proto"
-
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -55,7 +53,7 @@ func attemptsOut(attempts []task.AttemptView) []*apiv1.TaskAttempt {
 			Output: a.Output, Error: maybe(a.Error), WorkerId: maybe(a.WorkerID),
 		}
 		if !a.StartedAt.IsZero() && !a.EndedAt.IsZero() {
-			out[i].DurationMs = proto.Int64(a.EndedAt.Sub(a.StartedAt).Milliseconds())
+			out[i].DurationMs = new(a.EndedAt.Sub(a.StartedAt).Milliseconds())
 		}
 	}
 	return out

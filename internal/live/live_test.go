@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -178,7 +179,7 @@ func TestSlowWatcher(t *testing.T) {
 	w := watch(t, h, Workflow(someOrg, id), 0)
 	next(ctx, t, w)
 	for i := range keptPassing + 7 {
-		h.Say(&Frame{Topic: Workflow(someOrg, id), Event: Token, Data: fmt.Sprint(i)})
+		h.Say(&Frame{Topic: Workflow(someOrg, id), Event: Token, Data: strconv.Itoa(i)})
 	}
 	if f := next(ctx, t, w); f.Event != Missed || f.Data != `{"missed":7}` {
 		t.Errorf("%s %s, want 7 missed", f.Event, f.Data)

@@ -3,8 +3,6 @@ package rpc
 import (
 	"encoding/json"
 
-	"google.golang.org/protobuf/proto"
-
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -65,7 +63,7 @@ func attemptsOut(attempts []task.AttemptView) []*apiv1.TaskAttempt {
 			Output: a.Output, Error: maybe(a.Error), WorkerId: maybe(a.WorkerID),
 		}
 		if !a.StartedAt.IsZero() && !a.EndedAt.IsZero() {
-			out[i].DurationMs = proto.Int64(a.EndedAt.Sub(a.StartedAt).Milliseconds())
+			out[i].DurationMs = new(a.EndedAt.Sub(a.StartedAt).Milliseconds())
 		}
 	}
 	return out

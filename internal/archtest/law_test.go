@@ -62,11 +62,14 @@ var places = []place{
 	{name: "loop", floor: world},
 	{name: "schema", floor: world},
 	{name: "wake", floor: world},
+	{name: "quota", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.
 	{name: "sql", floor: world},
 	{name: "postgres/internal/pgq", floor: world},
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
+	// What breaks connections, for tests.
+	{name: "pgfault", floor: world},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
 
 	{name: "live", floor: world},
@@ -75,8 +78,9 @@ var places = []place{
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},
 	{name: "worker", floor: deeds, also: []string{"engine"}},
+	{name: "schedule", floor: deeds, also: []string{"task", "engine"}},
 	// The loops that keep the promises of the others.
-	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "upkeep", floor: deeds, also: []string{"schedule", "worker", "task", "engine"}},
 	{name: "search", floor: deeds},
 	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
@@ -123,6 +127,9 @@ var places = []place{
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
 	{name: "wirecontract", floor: words},
+	{name: "deploy", floor: words},
+	{name: "docs", floor: words},
+	{name: "browser", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise
@@ -140,6 +147,11 @@ type monopoly struct {
 var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*"}
 
 var monopolies = []monopoly{
+	{
+		// Tests are no part of the tree that is looked at.
+		of: "github.com/flovyn/flovyn-server/internal/pgfault", by: []string{"pgfault"},
+		reason: "faults are for tests alone",
+	},
 	{
 		of: "github.com/flovyn/flovyn-server/gen", by: wire,
 		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
@@ -201,7 +213,7 @@ var monopolies = []monopoly{
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
+		of: "testing", by: []string{"fault", "pgfault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -30,6 +31,7 @@ type ending struct {
 func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
 	tx.UpdateExecution(w)
 	w.Status, w.EndedAt, w.News, w.Disputed = how.status, tx.Now(), false, false
+	w.Lost, w.ParkedAt, w.ParkedReason = 0, time.Time{}, ""
 	e.traceEnd(tx, w, how)
 	if w.IdempotencyKey != "" && how.status != flovyn.WorkflowCompleted {
 		tx.DropKey(flovyn.Key{Org: w.Org, Scope: flovyn.KeyWorkflow, Name: w.IdempotencyKey}, w.ID.UUID())

@@ -191,7 +191,11 @@ func (e *Engine) StartChild(ctx context.Context, req ChildRequest) (flovyn.Execu
 		child := history.ScheduleChild{
 			ID: id, Name: req.Name, Kind: req.Kind, Queue: childQueue(req.Queue, parent), Input: start.Input, Priority: req.Priority,
 		}
-		if err := e.Tell(tx, parent, history.ChildAsked(child)); err != nil {
+		asked := history.ChildAsked(child)
+		if err := e.room(parent, asked); err != nil {
+			return err
+		}
+		if err := e.Tell(tx, parent, asked); err != nil {
 			return err
 		}
 		return e.createChild(tx, parent, child)

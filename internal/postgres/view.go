@@ -277,6 +277,22 @@ func (s *Store) WorkersOfKind(ctx context.Context, org flovyn.OrgID, class flovy
 	return views, nil
 }
 
+// DefinitionView is a definition with how many of its workers are online.
+type DefinitionView struct {
+	flovyn.Definition
+	ID     uuid.UUID
+	Org    flovyn.OrgID
+	Online int32
+}
+
+// Availability says whether a worker that can execute the kind is online.
+func (d *DefinitionView) Availability() string {
+	if d.Online > 0 {
+		return "AVAILABLE"
+	}
+	return "UNAVAILABLE"
+}
+
 // DefinitionQuery says which definitions of a class are meant.
 type DefinitionQuery struct {
 	Org   flovyn.OrgID
@@ -288,7 +304,7 @@ type DefinitionQuery struct {
 }
 
 // ViewDefinitions lists definitions by kind.
-func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]*flovyn.KnownDefinition, error) {
+func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]DefinitionView, error) {
 	params := &pgq.DefinitionsPageParams{
 		Silence: OnlineWithin, OrgID: q.Org.UUID(), Class: string(q.Class), Kind: q.Kind, Max: int32(q.Limit), Skip: int32(q.Offset),
 	}
@@ -299,13 +315,11 @@ func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]*flov
 	if err != nil {
 		return nil, fmt.Errorf("listing definitions: %w", translate(err))
 	}
-	known := make([]*flovyn.KnownDefinition, len(rows))
+	views := make([]DefinitionView, len(rows))
 	for i, r := range rows {
-		known[i] = &flovyn.KnownDefinition{
-			Definition: definitionOf(q.Class, &r.Definition), ID: r.Definition.ID, Org: q.Org, Workers: int(r.Online),
-		}
+		views[i] = DefinitionView{definitionOf(q.Class, &r.Definition), r.Definition.ID, q.Org, r.Online}
 	}
-	return known, nil
+	return views, nil
 }
 
 // InputSchema returns the JSON Schema of a kind's input, nil when its workers

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"encoding/json"
+
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -11,13 +13,22 @@ import (
 
 // What the management API shows of the nouns.
 
+// metadataOut reads metadata as it is stored: a JSON object of texts, or nothing.
+func metadataOut(stored []byte) (metadata map[string]string) {
+	if len(stored) > 0 && json.Unmarshal(stored, &metadata) != nil {
+		return nil
+	}
+	return metadata
+}
+
 func executionOut(v engine.View) *apiv1.WorkflowExecution {
 	return &apiv1.WorkflowExecution{
 		Id: v.ID.String(), OrgId: v.Org.String(), Kind: v.Kind, Queue: v.Queue, Status: string(v.Status),
 		Input: history.OrNull(v.Input), Output: v.Output, Error: maybe(v.Error), CurrentSequence: int32(v.LastSeq),
 		WorkflowVersion: maybe(v.Version), ParentWorkflowExecutionId: maybeID(v.Parent.UUID()), WorkerId: maybe(v.WorkerID),
-		Metadata: entries(v.Metadata), PrioritySeconds: int32(v.Priority.Seconds()), CreatedAt: at(v.CreatedAt),
-		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), SuspendType: maybe(v.Waiting),
+		Metadata: metadataOut(v.Metadata), PrioritySeconds: int32(v.Priority.Seconds()), CreatedAt: at(v.CreatedAt),
+		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), ParkedReason: maybe(v.ParkedReason),
+		ParkedAt: at(v.ParkedAt), HistoryNearlyFull: v.NearlyFull, SuspendType: maybe(v.Waiting),
 	}
 }
 
@@ -39,8 +50,8 @@ func taskExecutionOut(v *postgres.TaskView) *apiv1.TaskExecution {
 		Id: v.ID.String(), OrgId: v.Org.String(), WorkflowExecutionId: maybeID(v.Workflow.UUID()), Kind: v.Kind,
 		Status: string(v.Status), Queue: v.Queue, ExecutionCount: v.Attempt, MaxRetries: v.MaxRetries,
 		Progress: v.Progress.Fraction, ProgressDetails: maybe(v.Progress.Details), Input: history.OrNull(v.Input),
-		Output: v.Output, Error: maybe(v.Error), WorkerId: maybe(v.WorkerID), Metadata: entries(v.Metadata),
-		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt),
+		Output: v.Output, Error: maybe(v.Error), WorkerId: maybe(v.WorkerID), Metadata: metadataOut(v.Metadata),
+		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), ParkedReason: maybe(v.ParkedReason),
 	}
 }
 
@@ -82,6 +93,27 @@ func workersOut(views []postgres.WorkerView) []*apiv1.Worker {
 	out := make([]*apiv1.Worker, len(views))
 	for i := range views {
 		out[i] = workerOut(&views[i])
+	}
+	return out
+}
+
+func definitionOut(d *postgres.DefinitionView) *apiv1.Definition {
+	out := &apiv1.Definition{
+		Id: d.ID.String(), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
+		TimeoutSeconds: d.TimeoutSeconds, RetryPolicy: d.RetryPolicy, Tags: d.Tags, Cancellable: d.Cancellable,
+		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, AvailabilityStatus: d.Availability(), WorkerCount: d.Online,
+		FirstSeenAt: at(d.FirstSeenAt), LastRegisteredAt: at(d.LastRegisteredAt), Metadata: d.Metadata,
+	}
+	if d.Class == flovyn.ClassWorkflow {
+		out.LatestVersion = maybe(d.Version)
+	}
+	return out
+}
+
+func definitionsOut(views []postgres.DefinitionView) []*apiv1.Definition {
+	out := make([]*apiv1.Definition, len(views))
+	for i := range views {
+		out[i] = definitionOut(&views[i])
 	}
 	return out
 }

@@ -55,7 +55,7 @@ func (h workers) GetWorker(ctx context.Context, req *apiv1.GetWorkerRequest) (*a
 		if err != nil {
 			return nil, err
 		}
-		*into = convert(found, listedDefinitionOut)
+		*into = definitionsOut(found)
 	}
 	return out, nil
 }
@@ -77,7 +77,7 @@ func (h workers) get(ctx context.Context, slug string, class flovyn.Class, kind 
 		return nil, nil, fault.New(fault.NotFound, "%s definition %q not found", class, kind)
 	}
 	able, err := h.workers.OfKind(ctx, org, class, kind, manyAtOnce)
-	return listedDefinitionOut(found[0]), workersOut(able), err
+	return definitionOut(&found[0]), workersOut(able), err
 }
 
 // GetWorkflowDefinition returns a workflow kind and who can execute it.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/flovyn/flovyn-server/internal/openapi/openapitest"
 	"github.com/flovyn/flovyn-server/internal/server/servertest"
 )
 
@@ -64,13 +65,15 @@ func send(ctx context.Context, t *testing.T, client *http.Client, method, url, c
 	}
 }
 
-// rest speaks REST, by the annotations of the methods.
-type rest struct {
+// overREST speaks REST, by the annotations of the methods.
+type overREST struct {
 	client *http.Client
 	base   string
+	// checker holds what is sent and answered against the document of the API.
+	checker *openapitest.Checker
 }
 
-func (r rest) call(ctx context.Context, t *testing.T, method protoreflect.MethodDescriptor, req proto.Message, most int) (sent, got string) {
+func (r overREST) call(ctx context.Context, t *testing.T, method protoreflect.MethodDescriptor, req proto.Message, most int) (sent, got string) {
 	t.Helper()
 	rule, ok := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if !ok {
@@ -116,6 +119,10 @@ func (r rest) call(ctx context.Context, t *testing.T, method protoreflect.Method
 	}
 	response, answer := send(ctx, t, r.client, verb, r.base+path, contentType, []byte(text), func(b []byte) bool {
 		return most > 0 && bytes.Count(b, []byte("\ndata: ")) >= most && bytes.HasSuffix(b, []byte("\n\n"))
+	})
+	r.checker.Check(t, openapitest.Exchange{
+		Method: verb, URL: path, Body: []byte(text), Status: response.StatusCode, AnswerHeader: response.Header, Answer: answer,
+		Refused: response.StatusCode >= http.StatusBadRequest,
 	})
 	return verb + " " + path + "\n" + text, fmt.Sprintf("%d\n%s", response.StatusCode, answer)
 }
@@ -330,7 +337,7 @@ type normal struct{ ids map[string]string }
 
 var (
 	uuids   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	times   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	times   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?`)
 	numbers = regexp.MustCompile(`(\\?"(?:timestampMs|fireAtMs|durationMs)\\?":)"?\d+"?`)
 )
 

@@ -50,8 +50,10 @@ import (
 	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -80,16 +82,17 @@ type Server struct {
 	hosts   []string
 	log     *slog.Logger
 
-	metrics *metrics.Metrics
-	tracer  *trace.Tracer
-	store   *postgres.Store
-	engine  *engine.Engine
-	tasks   *task.Tasks
-	workers *worker.Registry
-	orgs    *org.Resolver
-	tokens  *token.Tokens // nil where worker_token is in no chain
-	audit   *audit.Trail
-	known   authenticators // who can tell who calls
+	metrics   *metrics.Metrics
+	tracer    *trace.Tracer
+	store     *postgres.Store
+	engine    *engine.Engine
+	tasks     *task.Tasks
+	workers   *worker.Registry
+	schedules *schedule.Schedules
+	orgs      *org.Resolver
+	tokens    *token.Tokens // nil where worker_token is in no chain
+	audit     *audit.Trail
+	known     authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
@@ -231,7 +234,7 @@ func (s *Server) assembleDeeds() error {
 	s.live.Store(hub)
 	s.engine = engine.New(engine.Config{
 		Say:   hub.Say,
-		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Store: s.store, Limits: limits(s.cfg.Engine), Logger: s.log,
 		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
@@ -248,8 +251,9 @@ func (s *Server) assembleDeeds() error {
 		Store: s.store, MaxHold: s.cfg.Engine.PollMaxHold, Logger: s.log,
 		Publish: func(org flovyn.OrgID) { s.bus.Publish(wake.HintWorker, wake.Key{Org: org}) },
 	})
+	s.schedules = schedule.New(s.store, s.engine, s.tasks)
 	background = upkeep.New(upkeep.Config{
-		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
+		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Schedules: s.schedules, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
 		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
 		Retention: s.retention(),
@@ -278,6 +282,32 @@ func (s *Server) assembleAudit() (err error) {
 	}
 	s.loops = loop.NewGroup("background", append(s.background, s.audit.Parts()...)...)
 	return nil
+}
+
+// limits are the engine's limits as the operator has set them.
+func limits(c config.Engine) engine.Limits {
+	return engine.Limits{
+		MaxPayload: c.MaxPayloadBytes, MaxCommands: c.MaxCommands, MaxHistoryEvents: c.MaxHistoryEvents,
+		MaxHistoryBytes: int64(c.MaxHistoryBytes), MaxPending: c.MaxPending, MaxPollers: c.MaxPollersPerOrg,
+		WorkflowParkAfter: parkAfter(c.WorkflowParkAfter), TaskParkAfter: parkAfter(c.TaskParkAfter),
+	}
+}
+
+// parkAfter turns the zero of an operator, who wants nothing parked, into the
+// engine's word for it.
+func parkAfter(configured int) int {
+	if configured == 0 {
+		return -1
+	}
+	return configured
+}
+
+// requestRate bounds the requests of an organization, or does not.
+func requestRate(perSecond int) (*quota.Rate[flovyn.OrgID], error) {
+	if perSecond == 0 {
+		return nil, nil //nolint:nilnil // no limit, no error
+	}
+	return quota.NewRate[flovyn.OrgID](perSecond, 2*perSecond)
 }
 
 // receiveHint looks at what another server did.
@@ -310,12 +340,16 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rate, err := requestRate(s.cfg.Engine.MaxRequestsPerOrg)
+	if err != nil {
+		return err
+	}
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Live: s.live.Load(), Authorizer: protections,
-		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store),
+		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store), Schedules: s.schedules,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
+		Rate: rate, Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -363,6 +397,7 @@ func (s *Server) start(ctx context.Context) error {
 		return fmt.Errorf("starting background work: %w", err)
 	}
 	for _, l := range s.listeners {
+		l.served = true
 		s.serving.Go(func() { s.serve(l) })
 		s.log.InfoContext(ctx, "listening", "door", l.name, "address", l.Addr().String(), "tls", l.tls)
 	}

@@ -5,6 +5,9 @@
 // commit; until then it may be tried 1 + MaxRetries times. A result for a task
 // that no longer runs is ignored without an error, because the worker that
 // sends it can do nothing about it.
+//
+// A task whose attempts are lost several times in a row, because its workers fall
+// silent while they have it, is parked until somebody releases or cancels it.
 package task
 
 import (
@@ -217,6 +220,7 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 		tx.UnlistTask(task.ID)
 	}
 	task.Status, task.Error, task.EndedAt = status, errorText, tx.Now()
+	task.ParkedAt, task.ParkedReason = time.Time{}, ""
 	t.traceEnd(tx, task)
 	tx.UpdateTask(task)
 	if task.Timeout > 0 {
@@ -286,6 +290,12 @@ func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flo
 		WorkerID: task.WorkerID, StartedAt: task.ClaimedAt, EndedAt: tx.Now(),
 	})
 	task.Error = errorText
+	if how == flovyn.AttemptLost && t.lose(tx, task) {
+		return nil
+	}
+	if how != flovyn.AttemptLost {
+		task.Lost = 0
+	}
 	t.engine.MakeTaskRunnable(tx, task, nil)
 	return nil
 }
@@ -301,13 +311,17 @@ func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, 
 		case task.Status.Terminal():
 			return fault.New(fault.Precondition, "the task has ended (%s)", task.Status)
 		}
-		text := "Task cancelled"
-		if reason != "" {
-			text += ": " + reason
-		}
-		return t.end(tx, task, flovyn.TaskCancelled, text,
-			history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
+		return t.cancel(tx, task, reason)
 	})
+}
+
+func (t *Tasks) cancel(tx *postgres.Tx, task *flovyn.TaskExecution, reason string) error {
+	text := "Task cancelled"
+	if reason != "" {
+		text += ": " + reason
+	}
+	return t.end(tx, task, flovyn.TaskCancelled, text,
+		history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
 }
 
 // Expire ends a task whose deadline has come, for good.

@@ -24,7 +24,7 @@ func (r *Registry) OfKind(ctx context.Context, org flovyn.OrgID, class flovyn.Cl
 
 // Definitions lists definitions by kind, with how many of their workers are
 // online.
-func (r *Registry) Definitions(ctx context.Context, q postgres.DefinitionQuery) ([]*flovyn.KnownDefinition, error) {
+func (r *Registry) Definitions(ctx context.Context, q postgres.DefinitionQuery) ([]postgres.DefinitionView, error) {
 	return r.cfg.Store.ViewDefinitions(ctx, q)
 }
 

@@ -29,7 +29,7 @@ type Relay interface {
 // alone is the relay of a server that has no others.
 type alone struct{}
 
-// Send, and the other methods, do nothing.
+// Send does nothing.
 func (alone) Send(*Frame) {}
 
 // Watch opens nothing.

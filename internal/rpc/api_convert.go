@@ -27,7 +27,8 @@ func executionOut(v engine.View) *apiv1.WorkflowExecution {
 		Input: history.OrNull(v.Input), Output: v.Output, Error: maybe(v.Error), CurrentSequence: int32(v.LastSeq),
 		WorkflowVersion: maybe(v.Version), ParentWorkflowExecutionId: maybeID(v.Parent.UUID()), WorkerId: maybe(v.WorkerID),
 		Metadata: metadataOut(v.Metadata), PrioritySeconds: int32(v.Priority.Seconds()), CreatedAt: at(v.CreatedAt),
-		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), SuspendType: maybe(v.Waiting),
+		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), ParkedReason: maybe(v.ParkedReason),
+		ParkedAt: at(v.ParkedAt), HistoryNearlyFull: v.NearlyFull, SuspendType: maybe(v.Waiting),
 	}
 }
 
@@ -50,7 +51,7 @@ func taskExecutionOut(v *postgres.TaskView) *apiv1.TaskExecution {
 		Status: string(v.Status), Queue: v.Queue, ExecutionCount: v.Attempt, MaxRetries: v.MaxRetries,
 		Progress: v.Progress.Fraction, ProgressDetails: maybe(v.Progress.Details), Input: history.OrNull(v.Input),
 		Output: v.Output, Error: maybe(v.Error), WorkerId: maybe(v.WorkerID), Metadata: metadataOut(v.Metadata),
-		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt),
+		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), ParkedReason: maybe(v.ParkedReason),
 	}
 }
 

@@ -91,7 +91,7 @@ func summaryOut(w *flovyn.WorkflowExecution) *apiv1.WorkflowExecutionSummary {
 	return &apiv1.WorkflowExecutionSummary{
 		Id: w.ID.String(), Kind: w.Kind, Status: string(w.Status), Queue: w.Queue, WorkflowVersion: maybe(w.Version),
 		ParentWorkflowExecutionId: maybeID(w.Parent.UUID()), Metadata: metadataOut(w.Metadata),
-		CreatedAt: at(w.CreatedAt), StartedAt: at(w.StartedAt), CompletedAt: at(w.EndedAt), UpdatedAt: at(w.UpdatedAt),
+		CreatedAt: at(w.CreatedAt), StartedAt: at(w.StartedAt), CompletedAt: at(w.EndedAt), UpdatedAt: at(w.UpdatedAt), ParkedReason: maybe(w.ParkedReason),
 	}
 }
 

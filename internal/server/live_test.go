@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"google.golang.org/protobuf/proto"
 
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/gen/flovyn/v1/flovynv1connect"
@@ -31,7 +30,7 @@ type events struct {
 
 func follow(ctx context.Context, t *testing.T, client *http.Client, url string, header map[string]string) *events {
 	t.Helper()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +85,8 @@ func (e *events) until(text string) frame {
 func post(ctx context.Context, t *testing.T, client *http.Client, url, body string) string {
 	t.Helper()
 	response, answer := send(ctx, t, client, http.MethodPost, url, "application/json", []byte(body), never)
-	if response.StatusCode >= http.StatusBadRequest {
-		t.Fatalf("%s: %s %s", url, response.Status, answer)
+	if response.status >= http.StatusBadRequest {
+		t.Fatalf("%s: %d %s", url, response.status, answer)
 	}
 	return string(answer)
 }
@@ -115,6 +114,7 @@ func TestWatcherAndWorkerOnDifferentServers(t *testing.T) {
 	for name, options := range map[string]func(*testing.T) []servertest.Option{
 		"database": func(*testing.T) []servertest.Option { return nil },
 		"nats": func(t *testing.T) []servertest.Option {
+			t.Helper()
 			url := startNATS(t)
 			return []servertest.Option{func(c *config.Config) { c.NATS = config.NATS{Enabled: true, URL: config.Secret(url)} }}
 		},
@@ -147,7 +147,7 @@ func checkRelayed(ctx context.Context, t *testing.T, there *servertest.Server, i
 		WorkflowExecutionId: id, Status: flovynv1.WorkflowStatus_RUNNING, Commands: []*flovynv1.WorkflowCommand{{
 			SequenceNumber: 1, CommandType: flovynv1.CommandType_SCHEDULE_TASK,
 			CommandData: &flovynv1.WorkflowCommand_ScheduleTask{ScheduleTask: &flovynv1.ScheduleTaskCommand{
-				TaskExecutionId: taskOfWorkflow, Kind: "t", Queue: proto.String("q"),
+				TaskExecutionId: taskOfWorkflow, Kind: "t", Queue: new("q"),
 			}},
 		}},
 	})
@@ -275,10 +275,14 @@ func TestPayloadIsKeptByteForByte(t *testing.T) {
 	}
 	_, err = dispatch.SubmitWorkflowCommands(ctx, &flovynv1.SubmitWorkflowCommandsRequest{
 		WorkflowExecutionId: id, Status: flovynv1.WorkflowStatus_COMPLETED, Commands: []*flovynv1.WorkflowCommand{
-			{SequenceNumber: 1, CommandType: flovynv1.CommandType_SET_STATE,
-				CommandData: &flovynv1.WorkflowCommand_SetState{SetState: &flovynv1.SetStateCommand{Key: "k", Value: input}}},
-			{SequenceNumber: 2, CommandType: flovynv1.CommandType_COMPLETE_WORKFLOW,
-				CommandData: &flovynv1.WorkflowCommand_CompleteWorkflow{CompleteWorkflow: &flovynv1.CompleteWorkflowCommand{Output: input}}},
+			{
+				SequenceNumber: 1, CommandType: flovynv1.CommandType_SET_STATE,
+				CommandData: &flovynv1.WorkflowCommand_SetState{SetState: &flovynv1.SetStateCommand{Key: "k", Value: input}},
+			},
+			{
+				SequenceNumber: 2, CommandType: flovynv1.CommandType_COMPLETE_WORKFLOW,
+				CommandData: &flovynv1.WorkflowCommand_CompleteWorkflow{CompleteWorkflow: &flovynv1.CompleteWorkflowCommand{Output: input}},
+			},
 		},
 	})
 	if err != nil {

@@ -14,23 +14,23 @@ import (
 	"github.com/flovyn/flovyn-server/internal/server/servertest"
 )
 
-// rest calls the REST API of the test organization with a key.
-type rest struct {
+// orgREST calls the REST API of the test organization with a key.
+type orgREST struct {
 	*testing.T
 	server *servertest.Server
 	client *http.Client
 	key    string
 }
 
-func restOf(t *testing.T, s *servertest.Server, key string) rest {
+func restOf(t *testing.T, s *servertest.Server, key string) orgREST {
 	t.Helper()
 	client := overHTTP1(t)
 	client.Timeout = time.Minute
-	return rest{t, s, client, key}
+	return orgREST{t, s, client, key}
 }
 
 // call returns the status and the body of an answer.
-func (r rest) call(method, path, body string) (int, string) {
+func (r orgREST) call(method, path, body string) (int, string) {
 	r.Helper()
 	header := map[string]string{"Authorization": "Bearer " + r.key}
 	if body != "" {
@@ -41,7 +41,7 @@ func (r rest) call(method, path, body string) (int, string) {
 }
 
 // want calls and compares the status, and returns the body as an object.
-func (r rest) want(status int, method, path, body string) map[string]any {
+func (r orgREST) want(status int, method, path, body string) map[string]any {
 	r.Helper()
 	got, answer := r.call(method, path, body)
 	if got != status {
@@ -54,7 +54,7 @@ func (r rest) want(status int, method, path, body string) map[string]any {
 }
 
 // refused calls and compares the status and the beginning of the message.
-func (r rest) refused(status int, message, method, path, body string) {
+func (r orgREST) refused(status int, message, method, path, body string) {
 	r.Helper()
 	if text := fmt.Sprint(r.want(status, method, path, body)["error"]); !strings.HasPrefix(text, message) {
 		r.Errorf("%s %s: %s, want %s", method, path, text, message)
@@ -150,7 +150,7 @@ func TestSchedulesAndLists(t *testing.T) {
 	stranger.want(http.StatusNotFound, "GET", "/workflow-executions", "")
 }
 
-func savedQueriesByREST(t *testing.T, r rest, found int) {
+func savedQueriesByREST(t *testing.T, r orgREST, found int) {
 	t.Helper()
 	saved := r.want(http.StatusCreated, "POST", "/saved-queries", `{"name": "reports", "entity": "workflow", "query": "kind = \"report\"", "isShared": true}`)
 	id := field[string](t, saved, "id")

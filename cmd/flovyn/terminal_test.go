@@ -61,7 +61,7 @@ func openSized(t *testing.T, width, height int, environ []string, args ...string
 	t.Cleanup(func() {
 		cancel()
 		<-s.done
-		_ = s.display.Close()
+		_ = s.display.InputPipe().(io.Closer).Close() // its own Close races with its Read
 		<-answered
 		_ = s.file.Close()
 	})

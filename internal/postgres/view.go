@@ -116,8 +116,9 @@ func (s *Store) ViewTask(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID
 	view := taskViewOf(r)
 	if !view.Standalone() {
 		events, err := s.Events(ctx, org, view.Workflow)
-		fillFromHistory([]TaskView{view}, events)
-		return view, err
+		views := []TaskView{view}
+		fillFromHistory(views, events)
+		return views[0], err
 	}
 	view.Input, view.Output, err = s.TaskPayload(ctx, org, id)
 	return view, err

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	flovynv1 "github.com/flovyn/flovyn-server/gen/flovyn/v1"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 )
@@ -78,7 +80,13 @@ func (s *suite) cost(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			if err := s.machine.exec(ctx, `CREATE TEMPORARY TABLE calls_before AS SELECT queryid, calls FROM pg_stat_statements`); err != nil {
+				return err
+			}
 			if _, err := st.runs(ctx, kindTask, n, inFlight); err != nil {
+				return err
+			}
+			if err := s.statements(ctx, n); err != nil {
 				return err
 			}
 			after, err := s.machine.Counts(ctx, st.servers...)
@@ -100,6 +108,24 @@ func (s *suite) cost(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// statements shows which statements n workflows sent.
+func (s *suite) statements(ctx context.Context, n int) error {
+	rows, err := s.machine.sql.Query(ctx, `
+		SELECT (a.calls - coalesce(b.calls, 0))::float8 / $1 AS calls, regexp_replace(left(a.query, 70), '\s+', ' ', 'g')
+		FROM pg_stat_statements a LEFT JOIN calls_before b USING (queryid)
+		WHERE a.calls - coalesce(b.calls, 0) > $1 / 10 ORDER BY 1 DESC LIMIT 30`, n)
+	if err != nil {
+		return err
+	}
+	var calls float64
+	var text string
+	_, err = pgx.ForEachRow(rows, []any{&calls, &text}, func() error {
+		s.progress("%8.2f of %s", calls, text)
+		return nil
+	})
+	return errors.Join(err, s.machine.exec(ctx, `DROP TABLE calls_before`))
 }
 
 // idle measures what pollers cost that find nothing.

@@ -12,10 +12,10 @@ BUF_VERSION := 1.75.0
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published bench bench-compare bench-parts ci tools clean
+.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published web bench bench-compare bench-parts deploy-check ci tools clean
 
 help: ## print this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/flovyn-server and bin/flovyn
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/flovyn-server ./cmd/flovyn
@@ -73,6 +73,9 @@ generate: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## generate co
 verify: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## check generated code, proto style and compatibility
 	@tools/verify.sh
 
+web: $(BIN)/buf third_party/proto ## generate and build the client for browsers; needs npm
+	@tools/web.sh
+
 published: $(BIN)/buf third_party/proto ## declare the protos as they are now published: later ones must be compatible
 	buf build proto --exclude-source-info -o proto/published.binpb
 
@@ -91,6 +94,13 @@ bench-compare: build ## compare with an older revision in alternation: make benc
 bench-parts: ## measure the engine and the policies alone; starts a durable database of its own
 	@tools/prepare-tests.sh
 	go test -run '^$$' -bench . -benchmem ./internal/engine ./internal/authz
+
+bench-lists: ## measure lists among a million executions (minutes)
+	@tools/prepare-tests.sh
+	go test -run '^$$' -bench Lists -benchtime 10x -timeout 30m ./internal/search
+
+deploy-check: ## check deploy/ with the programs that read it, as far as they are installed
+	@tools/check-deploy.sh
 
 ci: build test lint verify ## everything that must pass before a change is merged
 

@@ -15,6 +15,9 @@ import (
 // watchedElsewhere start goroutines and have no tests of their own: what starts
 // them in tests is watched.
 var watchedElsewhere = map[string]string{
+	"cli":             "the tests of cmd/flovyn run its commands, as processes that must end",
+	"cli/dashboard":   "the tests of cmd/flovyn run it in a terminal, as a process that must end",
+	"devcommand":      "the tests of cmd/flovyn-server run it",
 	"upkeep":          "the tests of engine and server run its loops",
 	"trace/tracetest": "the tests of whoever traces run its receiver",
 }
@@ -85,7 +88,7 @@ func watches(file *ast.File) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
 			x, ok := n.X.(*ast.Ident)
-			leaks = leaks || ok && (x.Name == "goleak" || x.Name == "pgtest" && n.Sel.Name == "Main")
+			leaks = leaks || ok && (x.Name == "goleak" || x.Name == "pgtest" && (n.Sel.Name == "Main" || n.Sel.Name == "Run"))
 		case *ast.CallExpr:
 			f, ok := n.Fun.(*ast.Ident)
 			leaks = leaks || ok && f.Name == "Main" && file.Name.Name == "pgtest"

@@ -52,6 +52,7 @@ var places = []place{
 	// A model of the engine to compare it with; it knows nobody, not even history.
 	{name: "oracle", floor: rules},
 	{name: "fql", floor: rules},
+	{name: "cron", floor: rules},
 
 	{name: "telemetry", floor: world},
 	{name: "trace", floor: world},
@@ -59,20 +60,29 @@ var places = []place{
 	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
+	{name: "schema", floor: world},
 	{name: "wake", floor: world},
+	{name: "quota", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.
 	{name: "sql", floor: world},
 	{name: "postgres/internal/pgq", floor: world},
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
+	// What breaks connections, for tests.
+	{name: "pgfault", floor: world},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
+
+	{name: "live", floor: world},
+	{name: "live/*", floor: world, also: []string{"live"}},
 
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},
 	{name: "worker", floor: deeds, also: []string{"engine"}},
+	{name: "schedule", floor: deeds, also: []string{"task", "engine"}},
 	// The loops that keep the promises of the others.
-	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "upkeep", floor: deeds, also: []string{"schedule", "worker", "task", "engine"}},
 	{name: "search", floor: deeds},
+	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
 	{name: "audit", floor: deeds},
 	{name: "token", floor: deeds},
@@ -87,19 +97,28 @@ var places = []place{
 
 	{name: "config", floor: assembly},
 	{name: "server", floor: assembly, also: []string{"config"}},
+	{name: "doctor", floor: assembly, also: []string{"config"}},
 	{name: "server/servertest", floor: assembly, also: []string{"config", "server"}},
 	// An identity provider to test and to develop with.
 	{name: "standin", floor: assembly},
 	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
-	// The server's main starts the example workflow in `dev --demo`.
-	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
-	// The CLI's main is a main of the tower: below it there is no server.
-	{name: "cmd/flovyn", floor: tower},
+	// The command `dev` of both mains; with --demo it starts the example workflow.
+	{name: "devcommand", floor: mains, also: []string{"demo"}},
+	{name: "cmd/flovyn-server", floor: mains, also: []string{"devcommand"}},
+	// The CLI's main is a main of the tower, but for `dev`: below it there is no
+	// other way to the server than the wire.
+	{name: "cmd/flovyn", floor: tower, also: []string{"cli", "devcommand"}},
 
 	{name: "client", floor: tower},
 	{name: "client/flow", floor: tower, also: []string{"client"}},
 	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
+	{name: "cli", floor: tower, also: []string{"client", "cli/*"}},
+	{name: "cli/profile", floor: tower, also: []string{"client"}},
+	{name: "cli/login", floor: tower, also: []string{"client"}},
+	{name: "cli/output", floor: tower},
+	{name: "cli/timeline", floor: tower, also: []string{"client", "cli/output"}},
+	{name: "cli/dashboard", floor: tower, also: []string{"client", "cli/output", "cli/timeline"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
 	// It starts a durable database and servers, and talks to them over the wire.
 	{name: "bench", floor: tower, also: []string{"pgserver"}},
@@ -108,6 +127,9 @@ var places = []place{
 	// These hold nothing but tests.
 	{name: "archtest", floor: words},
 	{name: "wirecontract", floor: words},
+	{name: "deploy", floor: words},
+	{name: "docs", floor: words},
+	{name: "browser", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise
@@ -122,9 +144,14 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*", "examples/hello"}
 
 var monopolies = []monopoly{
+	{
+		// Tests are no part of the tree that is looked at.
+		of: "github.com/flovyn/flovyn-server/internal/pgfault", by: []string{"pgfault"},
+		reason: "faults are for tests alone",
+	},
 	{
 		of: "github.com/flovyn/flovyn-server/gen", by: wire,
 		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
@@ -174,7 +201,7 @@ var monopolies = []monopoly{
 		reason: "one package makes spans; logs name the one they belong to",
 	},
 	{
-		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
+		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench", "cli", "devcommand"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
@@ -182,11 +209,11 @@ var monopolies = []monopoly{
 		reason: "one page shows the API",
 	},
 	{
-		of: "github.com/pelletier/go-toml", by: []string{"config"},
+		of: "github.com/pelletier/go-toml", by: []string{"config", "cli/profile"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
+		of: "testing", by: []string{"fault", "pgfault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -27,14 +26,19 @@ func (c *Config) Buildable() error {
 }
 
 func (c *checker) secrets() {
-	doors := c.doors()
-	for _, path := range slices.Sorted(maps.Keys(doors)) {
-		i := slices.Index(doors[path].Authenticators, workertoken.Name)
-		if i >= 0 && c.Auth.WorkerToken.Secret == "" {
-			c.fail(fmt.Sprintf("%s.authenticators[%d]", path, i),
-				"authenticator %q cannot be built: auth.worker_token.secret is required; set WORKER_TOKEN_SECRET", workertoken.Name)
-		}
+	if c.Auth.WorkerToken.Secret != "" || !c.chained(workertoken.Name) || !c.wantsWorkerTokens() {
+		return
 	}
+	c.fail("auth.worker_token.secret", "required where worker tokens are configured and in a chain; set WORKER_TOKEN_SECRET")
+}
+
+// wantsWorkerTokens reports whether something was said about worker tokens beyond
+// their place in a chain. Where nothing was, as in chains that were copied from a
+// guide, a server without a secret serves and refuses them all.
+func (c *Config) wantsWorkerTokens() bool {
+	return c.Auth.WorkerToken.PreviousSecret != "" || slices.ContainsFunc(slices.Collect(maps.Keys(c.origins)), func(path string) bool {
+		return strings.HasPrefix(path, "auth.worker_token.")
+	})
 }
 
 // certificate checks the files of TLS, and that they belong together.

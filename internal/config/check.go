@@ -44,6 +44,7 @@ func (c *Config) Check() error {
 	k.server()
 	k.orgs()
 	k.engine()
+	k.retention()
 	k.between("audit.retention_days", c.Audit.RetentionDays, 1, 3650)
 	k.lasts("auth.stream_max_age_secs", c.Auth.StreamMaxAge)
 	k.collaborators()
@@ -133,6 +134,32 @@ func (c *checker) engine() {
 	c.lasts("engine.poll_max_hold_secs", e.PollMaxHold)
 	c.between("engine.max_payload_bytes", e.MaxPayloadBytes, 1<<10, c.Server.MaxMessageBytes)
 	c.between("engine.max_commands", e.MaxCommands, 1, 1_000_000)
+	c.between("engine.max_history_events", e.MaxHistoryEvents, 100, 1_000_000)
+	c.between("engine.max_history_bytes", e.MaxHistoryBytes, 1<<16, 1<<30)
+	c.between("engine.max_pending", e.MaxPending, 1, 1_000_000)
+	c.between("engine.max_pollers_per_org", e.MaxPollersPerOrg, 1, 1_000_000)
+	c.between("engine.max_requests_per_org", e.MaxRequestsPerOrg, 0, 10_000_000)
+	c.between("engine.workflow_park_after", e.WorkflowParkAfter, 0, 1_000_000)
+	c.between("engine.task_park_after", e.TaskParkAfter, 0, 1_000_000)
+}
+
+// maxDays is a hundred years.
+const maxDays = 36_500
+
+func (c *checker) retention() {
+	c.between("retention.days", c.Retention.Days, 0, maxDays)
+	first := map[string]int{}
+	for i, org := range c.Retention.Orgs {
+		path := fmt.Sprintf("retention.orgs[%d]", i)
+		if err := flovyn.CheckSlug(org.Slug); err != nil {
+			c.fail(path+".slug", "%s", err)
+		}
+		if other, again := first[org.Slug]; again {
+			c.fail(path+".slug", "is the slug of orgs[%d]", other)
+		}
+		first[org.Slug] = i
+		c.between(path+".days", org.Days, 0, maxDays)
+	}
 }
 
 // collaborators checks what the server talks to.

@@ -26,8 +26,9 @@ const maxSeconds = 10 * 365 * 24 * 60 * 60
 
 // elementDefaults are the elements of lists of tables before anything is set.
 var elementDefaults = map[reflect.Type]reflect.Value{
-	reflect.TypeFor[Org]():       reflect.ValueOf(Org{Tier: "FREE"}),
-	reflect.TypeFor[StaticKey](): reflect.ValueOf(StaticKey{PrincipalType: caller.User}),
+	reflect.TypeFor[Org]():          reflect.ValueOf(Org{Tier: "FREE"}),
+	reflect.TypeFor[StaticKey]():    reflect.ValueOf(StaticKey{PrincipalType: caller.User}),
+	reflect.TypeFor[OrgRetention](): reflect.ValueOf(OrgRetention{}),
 }
 
 // A decoder puts settings into a Config.

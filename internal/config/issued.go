@@ -27,7 +27,13 @@ const developmentSecret = "dev-secret-key-for-testing-only"
 // secretWarnings are about the secret of worker tokens.
 func (c *Config) secretWarnings() (warnings []string) {
 	secret := c.Auth.WorkerToken.Secret
-	if !c.chained(workertoken.Name) || secret == "" || c.isPrivate() {
+	switch {
+	case !c.chained(workertoken.Name):
+		return nil
+	case secret == "":
+		return []string{"worker_token is in a chain and there is no auth.worker_token.secret: every worker token is refused; " +
+			"set WORKER_TOKEN_SECRET, or take it out of the chain"}
+	case c.isPrivate():
 		return nil
 	}
 	if len(secret) < shortKey {

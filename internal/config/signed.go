@@ -53,6 +53,9 @@ func (c *checker) signedToken(table string, settings JWT) {
 	}
 }
 
+// Asks reports whether an authenticator is asked at an open door.
+func (c *Config) Asks(authenticator string) bool { return c.chained(authenticator) }
+
 // chained reports whether an authenticator is in the chain of an open door.
 func (c *Config) chained(name string) bool {
 	for _, endpoint := range c.doors() {

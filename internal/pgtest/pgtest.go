@@ -32,6 +32,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -70,6 +71,10 @@ var counter atomic.Int64
 func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(run(m.Run, options...))
 }
+
+// Run is Main for a package whose tests something else runs as well: it returns
+// the exit code.
+func Run(tests func() int, options ...goleak.Option) int { return run(tests, options...) }
 
 func run(tests func() int, options ...goleak.Option) int {
 	shared.Lock()
@@ -127,9 +132,14 @@ func NewEmpty(t testing.TB) string {
 
 // Server starts a server for one test, to be stopped, killed and restarted by
 // it. It is safe against that: a commit it acknowledged is there afterwards. Only
-// a power cut would lose it, since it does not wait for the disk.
-func Server(t testing.TB) *pgserver.Server {
+// a power cut would lose it, since it does not wait for the disk, unless the
+// settings say so.
+func Server(t testing.TB, settings ...map[string]string) *pgserver.Server {
 	t.Helper()
+	all := map[string]string{"fsync": "off", "max_connections": "200", "shared_buffers": "64MB"}
+	for _, some := range settings {
+		maps.Copy(all, some)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	place, err := newPlace()
@@ -141,9 +151,7 @@ func Server(t testing.TB) *pgserver.Server {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	srv, err := place.start(ctx, pgserver.Config{Settings: map[string]string{
-		"fsync": "off", "max_connections": "200", "shared_buffers": "64MB",
-	}})
+	srv, err := place.start(ctx, pgserver.Config{Settings: all})
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

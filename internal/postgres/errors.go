@@ -87,6 +87,12 @@ func uniqueMessage(constraint string) string {
 		return "a task with this id exists"
 	case "workflow_execution_pkey":
 		return "a workflow execution with this id exists"
+	case "saved_query_name_unique":
+		return "a saved query with this name exists"
+	case "metadata_field_unique":
+		return "a metadata field with this key and scope exists"
+	case "schedule_name_unique":
+		return "a schedule with this name exists"
 	default:
 		return "this name or identifier is taken"
 	}

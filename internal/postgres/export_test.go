@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	stdsql "database/sql"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
@@ -24,6 +26,30 @@ func (s *Store) Committed(ctx context.Context, xid string, first flovyn.Executio
 		w.out.events = []eventRow{{month: flovyn.HistoryMonth(at), execution: first, event: history.Event{Seq: 1}}}
 	}
 	return s.committed(ctx, w)
+}
+
+// ExplainSearch returns the plans of a search's page and count, as the
+// connections of searches make them.
+func (s *Store) ExplainSearch(ctx context.Context, q *Search) (page, count string, err error) {
+	st, err := compile(q)
+	if err != nil {
+		return "", "", err
+	}
+	sql, args := st.page(q)
+	if page, err = s.explain(ctx, sql, args); err != nil {
+		return "", "", err
+	}
+	count, err = s.explain(ctx, st.count(), st.args)
+	return page, count, err
+}
+
+func (s *Store) explain(ctx context.Context, sql string, args []any) (string, error) {
+	rows, err := s.reads.Query(ctx, "EXPLAIN "+sql, args...)
+	if err != nil {
+		return "", err
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return strings.Join(lines, "\n"), err
 }
 
 // MigrateTo brings the schema to an earlier version.

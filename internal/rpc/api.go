@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	connect "connectrpc.com/connect/v2"
@@ -96,4 +97,20 @@ func keyTTLText(field string, text *string) (time.Duration, error) {
 		err = fault.InvalidField(field, "%s is not between %s and %s: give 30s, 5m, 2h or 7d", *text, "1s", "30d")
 	}
 	return ttl, err
+}
+
+// logID names a line of a log.
+func logID(n int64) string { return strconv.FormatInt(n, 10) }
+
+// reservedMetadata begins the keys that the server keeps for itself.
+const reservedMetadata = "_flovyn_"
+
+// checkMetadata refuses keys that are the server's own.
+func checkMetadata(metadata map[string]string) error {
+	for key := range metadata {
+		if strings.HasPrefix(key, reservedMetadata) {
+			return fault.InvalidField("metadata", "%q begins with %s, which is reserved", key, reservedMetadata)
+		}
+	}
+	return nil
 }

@@ -82,6 +82,9 @@ func (s *Server) apiKeys() (authn.Authenticator, error) {
 
 func (s *Server) workerTokens() (authn.Authenticator, error) {
 	settings := s.cfg.Auth.WorkerToken
+	if settings.Secret == "" {
+		return workertoken.Closed{Prefix: settings.Prefix}, nil
+	}
 	tokens, err := token.New(token.Config{
 		Store: s.store, Prefix: settings.Prefix, Secret: string(settings.Secret), PreviousSecret: string(settings.PreviousSecret), Log: s.log,
 		Publish: func(_ context.Context, org flovyn.OrgID, id flovyn.TokenID) error {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/flovyn/flovyn-server/internal/fault"
 )
 
 const (
@@ -30,10 +32,12 @@ const (
 
 // listener is an open port and the server behind it.
 type listener struct {
-	net.Listener
+	*gentle
 	name string
-	tls  bool
-	http *http.Server
+	// served tells that somebody accepts.
+	served bool
+	tls    bool
+	http   *http.Server
 }
 
 // listen opens the ports. Both are opened before either is served.
@@ -48,17 +52,30 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	for _, d := range s.doors {
 		address := net.JoinHostPort(s.cfg.Server.Host, strconv.Itoa(d.port))
-		socket, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		socket, err := listenTCP(ctx, address)
 		if err != nil {
 			return fmt.Errorf("opening the %s port %d: %w", d.name, d.port, err)
 		}
-		l := &listener{Listener: socket, name: d.name, tls: certificates != nil, http: s.httpServer(d.handler)}
+		l := &listener{gentle: socket, name: d.name, tls: certificates != nil, http: s.httpServer(d.handler)}
 		if l.tls {
 			l.http.TLSConfig = &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12}
 		}
 		s.listeners = append(s.listeners, l)
 	}
 	return s.listenForMetrics(ctx)
+}
+
+// listenTCP opens a port.
+func listenTCP(ctx context.Context, address string) (*gentle, error) {
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := socket.(*net.TCPListener)
+	if !ok {
+		return nil, fault.Bug("a listener of type %T", socket)
+	}
+	return newGentle(tcp), nil
 }
 
 // httpServer serves HTTP/1.1 and HTTP/2, in clear text and over TLS. There is no
@@ -95,6 +112,9 @@ func (s *Server) closeListeners(ctx context.Context) error {
 	ends := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		go func() {
+			if l.served {
+				l.Quiesce()
+			}
 			err := l.http.Shutdown(ctx)
 			if err != nil {
 				err = errors.Join(fmt.Errorf("requests at the %s port did not finish in time: %w", l.name, err), l.http.Close())

@@ -112,7 +112,7 @@ func (s *Server) listenForMetrics(ctx context.Context) error {
 		return nil
 	}
 	address := net.JoinHostPort(s.cfg.Server.Host, strconv.Itoa(s.cfg.Metrics.Port))
-	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	socket, err := listenTCP(ctx, address)
 	if err != nil {
 		return fmt.Errorf("opening the metrics port %d: %w", s.cfg.Metrics.Port, err)
 	}
@@ -120,6 +120,18 @@ func (s *Server) listenForMetrics(ctx context.Context) error {
 	mux.Handle("GET "+metricsPath, s.metrics.Handler())
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("/", notFound)
-	s.listeners = append(s.listeners, &listener{Listener: socket, name: metricsListener, http: s.httpServer(mux)})
+	s.listeners = append(s.listeners, &listener{gentle: socket, name: metricsListener, http: s.httpServer(mux)})
 	return nil
+}
+
+// retention is how long what has ended is kept.
+func (s *Server) retention() *upkeep.Retention {
+	const day = 24 * time.Hour
+	keep := &upkeep.Retention{
+		Default: time.Duration(s.cfg.Retention.Days) * day, ByOrg: map[string]time.Duration{}, Deleted: s.metrics.Deleted,
+	}
+	for _, o := range s.cfg.Retention.Orgs {
+		keep.ByOrg[o.Slug] = time.Duration(o.Days) * day
+	}
+	return keep
 }

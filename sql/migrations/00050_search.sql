@@ -8,12 +8,13 @@
 -- +goose Up
 CREATE INDEX workflow_execution_kind ON workflow_execution (org_id, kind, created_at DESC, id);
 CREATE INDEX workflow_execution_open_list ON workflow_execution (org_id, created_at DESC, id) WHERE ended_at IS NULL;
-CREATE INDEX workflow_execution_ended_list ON workflow_execution (org_id, status, created_at DESC, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX workflow_execution_ended_list ON workflow_execution (org_id, status, created_at DESC, id, kind)
+    WHERE ended_at IS NOT NULL;
 
 CREATE INDEX task_execution_standalone_kind ON task_execution (org_id, kind, created_at DESC, id) WHERE workflow_id IS NULL;
 CREATE INDEX task_execution_standalone_open ON task_execution (org_id, created_at DESC, id)
     WHERE workflow_id IS NULL AND ended_at IS NULL;
-CREATE INDEX task_execution_standalone_ended ON task_execution (org_id, status, created_at DESC, id)
+CREATE INDEX task_execution_standalone_ended ON task_execution (org_id, status, created_at DESC, id, kind)
     WHERE workflow_id IS NULL AND ended_at IS NOT NULL;
 CREATE INDEX task_execution_of_workflows ON task_execution (org_id, created_at DESC, id) WHERE workflow_id IS NOT NULL;
 
@@ -36,8 +37,11 @@ CREATE INDEX workflow_execution_metadata ON workflow_execution USING gin (metada
 CREATE INDEX task_execution_metadata ON task_execution USING gin (metadata_terms(org_id, metadata))
     WHERE metadata IS NOT NULL;
 
--- Which workers can execute a kind.
-CREATE INDEX worker_capability_kind ON worker_capability (org_id, class, kind, worker_id);
+-- How frequent entries are, which the planner does not learn from partial indexes:
+-- with it, entries that most executions have are looked for in the order of the list.
+CREATE STATISTICS workflow_execution_metadata_terms ON (metadata_terms(org_id, metadata)) FROM workflow_execution;
+CREATE STATISTICS task_execution_metadata_terms ON (metadata_terms(org_id, metadata)) FROM task_execution;
+
 ALTER TABLE definition ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid();
 
 CREATE TABLE saved_query (
@@ -74,7 +78,8 @@ CREATE TABLE metadata_field (
 -- +goose Down
 DROP TABLE metadata_field, saved_query;
 ALTER TABLE definition DROP COLUMN id;
-DROP INDEX worker_capability_kind, task_execution_metadata, workflow_execution_metadata, task_execution_of_workflows,
+DROP STATISTICS task_execution_metadata_terms, workflow_execution_metadata_terms;
+DROP INDEX task_execution_metadata, workflow_execution_metadata, task_execution_of_workflows,
     task_execution_standalone_ended, task_execution_standalone_open, task_execution_standalone_kind,
     workflow_execution_ended_list, workflow_execution_open_list, workflow_execution_kind;
 DROP FUNCTION metadata_terms(uuid, jsonb), metadata_term(uuid, text, text);

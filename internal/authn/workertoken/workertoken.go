@@ -7,6 +7,8 @@ package workertoken
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/flovyn/flovyn-server/internal/authn"
 	"github.com/flovyn/flovyn-server/internal/caller"
@@ -24,6 +26,29 @@ var _ authn.Authenticator = (*Authenticator)(nil)
 
 // New makes an authenticator.
 func New(tokens *token.Tokens) *Authenticator { return &Authenticator{tokens} }
+
+// Closed refuses every worker token: the authenticator of a server that has no
+// secret to know them by. They are refused here and not left to others, so that
+// what a chain says of who judges them is true.
+type Closed struct {
+	// Prefix begins every worker token.
+	Prefix string
+}
+
+var _ authn.Authenticator = Closed{}
+
+// Name returns "worker_token".
+func (Closed) Name() string { return Name }
+
+// Authenticate refuses.
+func (c Closed) Authenticate(_ context.Context, credential authn.Credential) authn.Result {
+	if !strings.HasPrefix(credential.Token(), c.Prefix) {
+		return authn.Result{Outcome: authn.NotMine}
+	}
+	return authn.Reject(errNoSecret)
+}
+
+var errNoSecret = errors.New("this server has no WORKER_TOKEN_SECRET, so that it knows no worker tokens")
 
 // Name returns "worker_token".
 func (*Authenticator) Name() string { return Name }

@@ -74,3 +74,18 @@ func TestAuthenticate(t *testing.T) {
 		t.Errorf("without a database: %+v", got)
 	}
 }
+
+// A server without a secret refuses worker tokens itself, and leaves everything
+// else to others.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]authn.Outcome{"fwt_0123456789": authn.Rejected, "flovyn_wk_0123": authn.NotMine} {
+		credential, err := authn.NewCredential(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (workertoken.Closed{Prefix: "fwt_"}).Authenticate(t.Context(), credential); got.Outcome != want {
+			t.Errorf("%s: %v, want %v", text, got.Outcome, want)
+		}
+	}
+}

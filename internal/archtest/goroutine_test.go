@@ -18,6 +18,7 @@ var watchedElsewhere = map[string]string{
 	"cli":             "the tests of cmd/flovyn run its commands, as processes that must end",
 	"cli/dashboard":   "the tests of cmd/flovyn run it in a terminal, as a process that must end",
 	"devcommand":      "the tests of cmd/flovyn-server run it",
+	"pgfault":         "the tests of postgres and engine put its proxy before the database",
 	"upkeep":          "the tests of engine and server run its loops",
 	"trace/tracetest": "the tests of whoever traces run its receiver",
 }

@@ -184,8 +184,8 @@ func (c *tally) register(w *flow.Worker) {
 	})
 }
 
-// runWorker runs a worker against one server until the test ends.
-func (c *tally) runWorker(t *testing.T, s *serverProcess, name string) {
+// runWorker runs a worker against one server until it is stopped, or the test ends.
+func (c *tally) runWorker(t *testing.T, s *serverProcess, name string) (stop func()) {
 	t.Helper()
 	w, err := flow.NewWorker(s.client(workerKey), flow.Options{
 		Org: orgID, Name: name, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
@@ -195,12 +195,17 @@ func (c *tally) runWorker(t *testing.T, s *serverProcess, name string) {
 	}
 	c.register(w)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	t.Cleanup(func() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = w.Run(ctx) // what it did not do is missed below
+	}()
+	stop = func() {
 		cancel()
 		<-ended
-	})
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
 // TestTwoServersShareOneQueue runs 500 workflows on two servers and one

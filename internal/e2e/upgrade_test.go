@@ -32,7 +32,7 @@ func TestUpgrade(t *testing.T) {
 	before, now := newServer(t, oldBinary, dsn), newServer(t, newBinary, dsn)
 	before.start()
 	counts := &tally{tasks: map[int]int{}}
-	counts.runWorker(t, before, "worker-of-before")
+	stopWorker := counts.runWorker(t, before, "worker-of-before")
 	const workflows = 300
 	startAll(t, workflows/3, before.client(userKey))
 
@@ -44,8 +44,11 @@ func TestUpgrade(t *testing.T) {
 	before.start()
 	ids := startAll(t, workflows, before.client(userKey), now.client(userKey))
 	counts.waitFor(t, workflows*2/3)
+	stopWorker() // which knows no other server: what it holds would wait for its timeout
 	before.stop()
 
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	reader := now.client(userKey)
 	for n, id := range ids {
 		output, err := reader.WaitResult(ctx, id)

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 var (
-	seeds = flag.Int("seeds", 40, "how many random programs TestDifferential runs")
+	seeds = flag.Int("seeds", 100, "how many random programs TestDifferential runs")
 	first = flag.Int("first", 0, "the first seed")
 	ops   = flag.Int("ops", 150, "how many operations each of them has")
 	quiet = flag.Int("quiet", 0, "go on beyond the seeds until so many operations in a row showed nothing new")

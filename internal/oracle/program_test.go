@@ -139,7 +139,7 @@ func (g *writer) next() oracle.Op {
 	weights := map[oracle.OpKind]int{
 		oracle.Start: 6, oracle.Poll: 12, oracle.PollTask: 9, oracle.Wait: 4, oracle.WaitTask: 3, oracle.Submit: 30,
 		oracle.Complete: 8, oracle.Fail: 6, oracle.Signal: 6, oracle.SignalWithStart: 4, oracle.Resolve: 5, oracle.FireTimer: 6,
-		oracle.Reclaim: 3, oracle.ExpirePromise: 3,
+		oracle.Reclaim: 3, oracle.ExpirePromise: 3, oracle.CancelTask: 4,
 	}
 	total := 0
 	for _, kind := range kinds {
@@ -230,6 +230,9 @@ func (g *writer) fill(op *oracle.Op) {
 		op.On, op.Label, op.Value = g.execution(), choose(g, "s1", "s2"), g.value()
 	case oracle.Cancel:
 		op.On, op.Text = g.execution(), g.reason()
+		if g.one(30) {
+			op.On = some(g, g.model.Executions, func(w *oracle.Execution) bool { return w.Status == oracle.Completed })
+		}
 	case oracle.Query:
 		op.On = g.execution()
 	case oracle.FireTimer:

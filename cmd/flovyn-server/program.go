@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/flovyn/flovyn-server/internal/config"
+	"github.com/flovyn/flovyn-server/internal/devcommand"
 	"github.com/flovyn/flovyn-server/internal/server"
 	"github.com/flovyn/flovyn-server/internal/telemetry"
 )
@@ -30,6 +32,9 @@ const (
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
+
+// ExitCode is how the program ends.
+func (f failure) ExitCode() int { return exitFailure }
 
 func failed(err error) error {
 	if err == nil {
@@ -59,8 +64,11 @@ func program(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "flovyn-server:", err)
-	if errors.As(err, &failure{}) {
-		return exitFailure
+	if own, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return own.ExitCode()
 	}
 	return exitUsage
 }
@@ -80,7 +88,9 @@ func (i *invocation) root() *cobra.Command {
 	flags.StringVar(&i.configFile, "config", "", "configuration file (default: the one that CONFIG_FILE names)")
 	flags.StringVar(&i.logLevel, "log-level", "info", "least severe records to log: debug, info, warn, error")
 	flags.StringVar(&i.logFormat, "log-format", "json", "how to write log records: json, text")
-	root.AddCommand(i.devCommand(), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(),
+	root.AddCommand(devcommand.New(devcommand.Config{
+		Program: "flovyn-server", Version: version, Environ: i.environ, Stdout: i.stdout, Stderr: i.stderr,
+	}), i.migrateCommand(), i.configCommand(), i.tokenCommand(), i.orgCommand(),
 		i.doctorCommand(), i.healthCommand(), i.versionCommand())
 	return root
 }
@@ -115,6 +125,16 @@ func (i *invocation) serve(ctx context.Context) error {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return failed(server.Run(ctx, cfg, server.Options{Log: log, Version: version}))
+}
+
+// variable returns a variable of the environment, or nothing.
+func (i *invocation) variable(name string) string {
+	for _, entry := range i.environ {
+		if value, found := strings.CutPrefix(entry, name+"="); found {
+			return value
+		}
+	}
+	return ""
 }
 
 func (i *invocation) versionCommand() *cobra.Command {

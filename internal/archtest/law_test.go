@@ -60,13 +60,20 @@ var places = []place{
 	{name: "metrics", floor: world},
 	{name: "lookup", floor: world},
 	{name: "loop", floor: world},
+	{name: "schema", floor: world},
 	{name: "wake", floor: world},
+	{name: "quota", floor: world},
 	{name: "pgserver", floor: world},
 	// The migrations, embedded; the SQL itself is text.
 	{name: "sql", floor: world},
 	{name: "postgres/internal/pgq", floor: world},
 	{name: "postgres", floor: world, also: []string{"postgres/internal/pgq", "sql"}},
+	// What breaks connections, for tests.
+	{name: "pgfault", floor: world},
 	{name: "pgtest", floor: world, also: []string{"postgres", "pgserver"}},
+
+	{name: "live", floor: world},
+	{name: "live/*", floor: world, also: []string{"live"}},
 
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},
@@ -95,14 +102,22 @@ var places = []place{
 	{name: "standin", floor: assembly},
 	{name: "devserver", floor: assembly, also: []string{"config", "server", "standin"}},
 
-	// The server's main starts the example workflow in `dev --demo`.
-	{name: "cmd/flovyn-server", floor: mains, also: []string{"demo"}},
-	// The CLI's main is a main of the tower: below it there is no server.
-	{name: "cmd/flovyn", floor: tower},
+	// The command `dev` of both mains; with --demo it starts the example workflow.
+	{name: "devcommand", floor: mains, also: []string{"demo"}},
+	{name: "cmd/flovyn-server", floor: mains, also: []string{"devcommand"}},
+	// The CLI's main is a main of the tower, but for `dev`: below it there is no
+	// other way to the server than the wire.
+	{name: "cmd/flovyn", floor: tower, also: []string{"cli", "devcommand"}},
 
 	{name: "client", floor: tower},
 	{name: "client/flow", floor: tower, also: []string{"client"}},
 	{name: "examples/*", floor: tower, also: []string{"examples/*", "client", "client/flow"}},
+	{name: "cli", floor: tower, also: []string{"client", "cli/*"}},
+	{name: "cli/profile", floor: tower, also: []string{"client"}},
+	{name: "cli/login", floor: tower, also: []string{"client"}},
+	{name: "cli/output", floor: tower},
+	{name: "cli/timeline", floor: tower, also: []string{"client", "cli/output"}},
+	{name: "cli/dashboard", floor: tower, also: []string{"client", "cli/output", "cli/timeline"}},
 	{name: "demo", floor: tower, also: []string{"client", "client/flow", "examples/*"}},
 	// It starts a durable database and servers, and talks to them over the wire.
 	{name: "bench", floor: tower, also: []string{"pgserver"}},
@@ -127,9 +142,14 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*"}
 
 var monopolies = []monopoly{
+	{
+		// Tests are no part of the tree that is looked at.
+		of: "github.com/flovyn/flovyn-server/internal/pgfault", by: []string{"pgfault"},
+		reason: "faults are for tests alone",
+	},
 	{
 		of: "github.com/flovyn/flovyn-server/gen", by: wire,
 		reason: "below the doors there are no messages, only the nouns of internal/flovyn",
@@ -179,7 +199,7 @@ var monopolies = []monopoly{
 		reason: "one package makes spans; logs name the one they belong to",
 	},
 	{
-		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench"},
+		of: "github.com/spf13", by: []string{"cmd/flovyn", "cmd/flovyn-server", "cmd/flovyn-bench", "cli", "devcommand"},
 		reason: "flags are for programs; the rest takes a configuration struct",
 	},
 	{
@@ -187,11 +207,11 @@ var monopolies = []monopoly{
 		reason: "one page shows the API",
 	},
 	{
-		of: "github.com/pelletier/go-toml", by: []string{"config"},
+		of: "github.com/pelletier/go-toml", by: []string{"config", "cli/profile"},
 		reason: "configuration is read in one place per program",
 	},
 	{
-		of: "testing", by: []string{"fault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
+		of: "testing", by: []string{"fault", "pgfault", "pgtest", "server/servertest", "trace/tracetest", "openapi/openapitest"},
 		reason: "production code does not test; fault.Bug alone asks whether it runs in a test",
 	},
 }

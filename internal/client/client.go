@@ -58,6 +58,7 @@ type Client struct {
 	// Agents hands agents to workers.
 	Agents flovynv1connect.AgentDispatchClient
 
+	rpc   *connect.Client
 	close func()
 }
 
@@ -95,6 +96,7 @@ func assemble(rpc *connect.Client, closeIdle func()) *Client {
 		Tasks:     flovynv1connect.NewTaskExecutionClient(rpc),
 		Workers:   flovynv1connect.NewWorkerLifecycleClient(rpc),
 		Agents:    flovynv1connect.NewAgentDispatchClient(rpc),
+		rpc:       rpc,
 		close:     closeIdle,
 	}
 }

@@ -134,6 +134,13 @@ func (c *checker) engine() {
 	c.lasts("engine.poll_max_hold_secs", e.PollMaxHold)
 	c.between("engine.max_payload_bytes", e.MaxPayloadBytes, 1<<10, c.Server.MaxMessageBytes)
 	c.between("engine.max_commands", e.MaxCommands, 1, 1_000_000)
+	c.between("engine.max_history_events", e.MaxHistoryEvents, 100, 1_000_000)
+	c.between("engine.max_history_bytes", e.MaxHistoryBytes, 1<<16, 1<<30)
+	c.between("engine.max_pending", e.MaxPending, 1, 1_000_000)
+	c.between("engine.max_pollers_per_org", e.MaxPollersPerOrg, 1, 1_000_000)
+	c.between("engine.max_requests_per_org", e.MaxRequestsPerOrg, 0, 10_000_000)
+	c.between("engine.workflow_park_after", e.WorkflowParkAfter, 0, 1_000_000)
+	c.between("engine.task_park_after", e.TaskParkAfter, 0, 1_000_000)
 }
 
 // maxDays is a hundred years.

@@ -299,6 +299,26 @@ type Engine struct {
 	MaxPayloadBytes int `toml:"max_payload_bytes"`
 	// MaxCommands bounds the commands of one submission. Default 10000.
 	MaxCommands int `toml:"max_commands"`
+	// MaxHistoryEvents bounds the events of a history, at which its execution
+	// fails. Default 50000.
+	MaxHistoryEvents int `toml:"max_history_events"`
+	// MaxHistoryBytes bounds the data of a history's events. Default 50 MiB.
+	MaxHistoryBytes int `toml:"max_history_bytes"`
+	// MaxPending bounds the tasks, timers, promises and children of an execution
+	// that are open at once, of each sort. Default 10000.
+	MaxPending int `toml:"max_pending"`
+	// MaxPollersPerOrg bounds the polls of one organization that wait at this
+	// replica. Default 10000.
+	MaxPollersPerOrg int `toml:"max_pollers_per_org"`
+	// MaxRequestsPerOrg bounds the requests of one organization per second at this
+	// replica; twice as many may come at once. Default 0: no limit.
+	MaxRequestsPerOrg int `toml:"max_requests_per_org"`
+	// WorkflowParkAfter is after how many lost activations in a row an execution
+	// is parked. Default 10. Zero never parks.
+	WorkflowParkAfter int `toml:"workflow_park_after"`
+	// TaskParkAfter is after how many lost attempts in a row a task is parked.
+	// Default 3. Zero never parks.
+	TaskParkAfter int `toml:"task_park_after"`
 }
 
 // Retention says how long what has ended is kept.
@@ -370,6 +390,8 @@ func Default() *Config {
 			WorkflowActivationTimeout: 60 * time.Second, TaskLivenessTimeout: 300 * time.Second,
 			TaskAbandonTimeout: time.Hour,
 			PollMaxHold:        60 * time.Second, MaxPayloadBytes: 1 << 20, MaxCommands: 10_000,
+			MaxHistoryEvents: 50_000, MaxHistoryBytes: 50 << 20, MaxPending: 10_000, MaxPollersPerOrg: 10_000,
+			WorkflowParkAfter: 10, TaskParkAfter: 3,
 		},
 		NATS:    NATS{URL: "nats://localhost:4222"},
 		OTel:    OTel{Endpoint: "http://localhost:4317", ServiceName: "flovyn-server"},

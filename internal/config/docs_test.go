@@ -115,10 +115,11 @@ func TestDocumentationOfAuthenticators(t *testing.T) {
 // The documentation states the limits that the code has.
 func TestDocumentationOfLimits(t *testing.T) {
 	t.Parallel()
-	_, limits, found := strings.Cut(documentation(t), "## Limits")
-	if !found {
-		t.Fatal("there is no section about limits")
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "limits.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	limits := string(text)
 	seconds := func(d time.Duration) int { return int(d.Seconds()) }
 	for _, want := range []string{
 		fmt.Sprintf("other name | %d bytes |", flovyn.MaxNameLength),
@@ -129,10 +130,12 @@ func TestDocumentationOfLimits(t *testing.T) {
 		fmt.Sprintf("| %d, and %d unless said otherwise |", flovyn.MaxMaxRetries, flovyn.DefaultMaxRetries),
 		fmt.Sprintf("| %d seconds (100 years) |", seconds(flovyn.MaxDelay)),
 		fmt.Sprintf("signals of an execution | %d |", flovyn.MaxSignals),
+		fmt.Sprintf("of an organization at one server | %d |", flovyn.MaxWatchersPerOrg),
+		fmt.Sprintf("of all at one server | %d |", flovyn.MaxWatchers),
 		"the queue `" + flovyn.DefaultQueue + "`",
 	} {
 		if !strings.Contains(limits, want) {
-			t.Errorf("docs/configuration.md does not say %q", want)
+			t.Errorf("docs/limits.md does not say %q", want)
 		}
 	}
 }

@@ -13,8 +13,14 @@ import (
 )
 
 // Poll waits up to hold for a runnable execution of a queue and claims it for
-// the poller. It returns nil when none came.
+// the poller. It returns nil when none came. When too many polls of the
+// organization wait, it is Exhausted.
 func (e *Engine) Poll(ctx context.Context, key wake.Key, p wake.Poller, hold time.Duration) (*flovyn.Activation, error) {
+	leave, err := e.enterPoll(key.Org)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	activation, ok := e.workflows.Wait(ctx, key, p, hold)
 	if !ok {
 		return nil, ctx.Err()
@@ -24,11 +30,24 @@ func (e *Engine) Poll(ctx context.Context, key wake.Key, p wake.Poller, hold tim
 
 // PollTask is Poll for tasks.
 func (e *Engine) PollTask(ctx context.Context, key wake.Key, p wake.Poller, hold time.Duration) (*flovyn.Assignment, error) {
+	leave, err := e.enterPoll(key.Org)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	assignment, ok := e.tasks.Wait(ctx, key, p, hold)
 	if !ok {
 		return nil, ctx.Err()
 	}
 	return &assignment, nil
+}
+
+func (e *Engine) enterPoll(org flovyn.OrgID) (leave func(), err error) {
+	leave, ok := e.polls.Enter(org)
+	if !ok {
+		return nil, fault.New(fault.Exhausted, "%d polls of the organization wait already, the most that may", e.cfg.MaxPollers)
+	}
+	return leave, nil
 }
 
 func (e *Engine) claim(ctx context.Context, key wake.Key, kinds, workers []string) ([]flovyn.Activation, error) {
@@ -230,6 +249,9 @@ func (e *Engine) Reclaim(ctx context.Context, stale postgres.StaleExecution) err
 		e.log.Warn("taking back an activation that was not submitted",
 			"execution", w.ID, "kind", w.Kind, "worker", w.WorkerID, "activations", w.Activations)
 		w.Disputed = true
+		if e.lose(tx, w) {
+			return nil
+		}
 		return e.MakeRunnable(tx, w)
 	})
 	if err != nil {

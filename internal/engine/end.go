@@ -1,11 +1,11 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -31,6 +31,7 @@ type ending struct {
 func (e *Engine) end(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
 	tx.UpdateExecution(w)
 	w.Status, w.EndedAt, w.News, w.Disputed = how.status, tx.Now(), false, false
+	w.Lost, w.ParkedAt, w.ParkedReason = 0, time.Time{}, ""
 	e.traceEnd(tx, w, how)
 	if w.IdempotencyKey != "" && how.status != flovyn.WorkflowCompleted {
 		tx.DropKey(flovyn.Key{Org: w.Org, Scope: flovyn.KeyWorkflow, Name: w.IdempotencyKey}, w.ID.UUID())
@@ -104,48 +105,15 @@ func (e *Engine) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.Executi
 // cancelTree cancels an execution before its children, which then have nobody
 // left to tell.
 func (e *Engine) cancelTree(tx *postgres.Tx, org flovyn.OrgID, id flovyn.ExecutionID, reason, requestedBy string) error {
-	w, err := tx.Execution(org, id)
-	if err != nil || w.Status.Terminal() {
-		return err
-	}
-	state, err := tx.State(w)
-	if err != nil {
-		return err
-	}
-	if w.Status == flovyn.WorkflowPending {
-		tx.UnlistExecution(id)
-	}
-	for _, d := range []history.Draft{history.CancelRequested(reason, requestedBy), history.EndedCancelled(reason)} {
-		if err := tx.Append(w, d); err != nil {
-			return err
-		}
-	}
-	return e.endWithChildren(tx, w, state, ending{
-		status: flovyn.WorkflowCancelled, errorText: history.CancelledText(reason),
-		takesChildren: true, reason: reason, requestedBy: requestedBy,
-	})
+	_, err := e.cancelCounting(tx, org, id, cancellation{reason, requestedBy, true})
+	return err
 }
 
 // endWithChildren ends an execution, and its open children with it when it is
 // cancelled or terminated. One that ended by itself leaves its children running.
 func (e *Engine) endWithChildren(tx *postgres.Tx, w *flovyn.WorkflowExecution, state *history.State, how ending) error {
-	var children []flovyn.ExecutionID
-	if how.takesChildren {
-		children = state.OpenChildren()
-		if err := tx.PreloadHistories(children); err != nil {
-			return err
-		}
-	}
-	if err := e.end(tx, w, state, how); err != nil {
-		return err
-	}
-	for _, child := range children {
-		err := e.cancelTree(tx, w.Org, child, how.reason, cmp.Or(how.requestedBy, "workflow:"+w.ID.String()))
-		if err := ignoreAbsent(err); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := e.endCounting(tx, w, state, how)
+	return err
 }
 
 // FireTimer tells an execution that its timer is due. A timer that was

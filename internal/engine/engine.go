@@ -18,6 +18,13 @@
 // yet submit on an older view, the next activation counts as having news. And when
 // such a worker does submit in the place of a later one, it is the later one's
 // submission, now stale, that makes the waiting execution runnable once more.
+//
+// # Poison
+//
+// An execution whose activations are lost several times in a row is parked: it
+// stays PENDING and is listed nowhere, so that it takes no worker with it any
+// more and holds up nobody. What happens to it is still told to its history. It
+// runs again when it is released.
 package engine
 
 import (
@@ -26,8 +33,12 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
 )
@@ -37,13 +48,13 @@ type Config struct {
 	Store *postgres.Store
 	// Publish tells other servers that the backlog of a queue grew.
 	Publish func(class flovyn.Class, key wake.Key)
+	// Say passes on what tasks say while they run, to whoever watches.
+	Say func(*live.Frame)
 	// TimerSet is called after a commit that set a timer due after the given
 	// time, so that whoever fires timers looks again in time.
 	TimerSet func(in time.Duration)
-	// MaxPayload bounds every payload, in bytes. Default 1 MiB.
-	MaxPayload int
-	// MaxCommands bounds the commands of one submission. Default 10,000.
-	MaxCommands int
+	// Limits bounds what workflows, tasks and polls may take up.
+	Limits
 	// Tracer takes the spans of what is over. Default: none are sent.
 	Tracer *trace.Tracer
 	Logger *slog.Logger
@@ -57,29 +68,26 @@ type Engine struct {
 	// The pollers that wait for activations and for tasks.
 	workflows *wake.Board[flovyn.Activation]
 	tasks     *wake.Board[flovyn.Assignment]
-	later     sync.WaitGroup
+	polls     *quota.Gauge[flovyn.OrgID]
+	// refusals remembers why the last submission of an execution was refused.
+	refusals *lru.Cache[refusalKey, string]
+	later    sync.WaitGroup
 }
 
-const (
-	defaultMaxPayload  = 1 << 20
-	defaultMaxCommands = 10_000
-	// afterwardsTimeout bounds what is done after a request was answered.
-	afterwardsTimeout = 30 * time.Second
-)
+// afterwardsTimeout bounds what is done after a request was answered.
+const afterwardsTimeout = 30 * time.Second
 
 // New makes an engine. Close ends it.
 func New(cfg Config) *Engine {
-	if cfg.MaxPayload == 0 {
-		cfg.MaxPayload = defaultMaxPayload
-	}
-	if cfg.MaxCommands == 0 {
-		cfg.MaxCommands = defaultMaxCommands
-	}
+	cfg.Limits = cfg.orDefault()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Tracer == nil {
 		cfg.Tracer = trace.Off()
+	}
+	if cfg.Say == nil {
+		cfg.Say = func(*live.Frame) {}
 	}
 	if cfg.Publish == nil {
 		cfg.Publish = func(flovyn.Class, wake.Key) {}
@@ -87,7 +95,9 @@ func New(cfg Config) *Engine {
 	if cfg.TimerSet == nil {
 		cfg.TimerSet = func(time.Duration) {}
 	}
-	e := &Engine{store: cfg.Store, cfg: cfg, log: cfg.Logger}
+	e := &Engine{
+		store: cfg.Store, cfg: cfg, log: cfg.Logger, polls: quota.NewGauge[flovyn.OrgID](cfg.MaxPollers), refusals: newRefusals(),
+	}
 	e.workflows = wake.NewBoard(wake.Source[flovyn.Activation]{
 		Claim: e.claim, Return: e.Return, Worker: func(a flovyn.Activation) string { return a.Execution.WorkerID },
 	}, cfg.Logger)
@@ -97,8 +107,8 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// MaxPayload returns the limit of every payload, in bytes.
-func (e *Engine) MaxPayload() int { return e.cfg.MaxPayload }
+// Say passes on what a task says while it runs.
+func (e *Engine) Say(f *live.Frame) { e.cfg.Say(f) }
 
 // Tracer takes the spans of what is over.
 func (e *Engine) Tracer() *trace.Tracer { return e.cfg.Tracer }

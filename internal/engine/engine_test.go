@@ -51,14 +51,26 @@ func setUp(t *testing.T) *bench {
 	return setUpOn(t, pgtest.New(t))
 }
 
+// setUpLimited is setUp with limits that a test can reach.
+func setUpLimited(t *testing.T, limits engine.Limits) *bench {
+	t.Helper()
+	t.Parallel()
+	return setUpWith(t, pgtest.New(t), limits)
+}
+
 func setUpOn(t *testing.T, dsn string) *bench {
+	t.Helper()
+	return setUpWith(t, dsn, engine.Limits{})
+}
+
+func setUpWith(t *testing.T, dsn string, limits engine.Limits) *bench {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := postgres.Open(t.Context(), postgres.Config{URL: dsn, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := engine.New(engine.Config{Store: store, Logger: log})
+	e := engine.New(engine.Config{Store: store, Limits: limits, Logger: log})
 	b := &bench{T: t, store: store, engine: e, org: flovyn.OrgID(uuid.New()), dsn: dsn}
 	b.tasks = task.New(store, e, log)
 	b.workers = worker.New(worker.Config{Store: store, Logger: log})

@@ -34,6 +34,69 @@ func (e *Engine) RejectPromise(ctx context.Context, org flovyn.OrgID, ref, error
 	})
 }
 
+// Settlement is what became of a request to settle a promise.
+type Settlement struct {
+	ID flovyn.PromiseID
+	// Settled tells that this request settled it; otherwise it was settled before.
+	Settled bool
+}
+
+// FindPromise returns the promise that goes by an id or, with byKey, by an
+// idempotency key that lives.
+func (e *Engine) FindPromise(ctx context.Context, org flovyn.OrgID, name string, byKey bool) (*flovyn.Promise, error) {
+	var id uuid.UUID
+	var err error
+	if byKey {
+		id, err = e.store.FindKey(ctx, flovyn.Key{Org: org, Scope: flovyn.KeyPromise, Name: name})
+		if fault.Is(err, fault.NotFound) {
+			err = fault.New(fault.NotFound, "promise key:%s not found", name)
+		}
+	} else if id, err = uuid.Parse(name); err != nil {
+		err = fault.InvalidField("identifier", "is not a UUID after id:")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.store.Promise(ctx, org, flovyn.PromiseID(id))
+}
+
+// Resolve settles a promise with a value, and says whether it did.
+func (e *Engine) Resolve(ctx context.Context, org flovyn.OrgID, id flovyn.PromiseID, value []byte) (Settlement, error) {
+	value, err := e.payload("value", value)
+	if err != nil {
+		return Settlement{}, err
+	}
+	return e.settleReporting(ctx, org, id, flovyn.PromiseResolved, func(p *flovyn.Promise) history.Draft {
+		return history.PromiseKept(p, value)
+	})
+}
+
+// Reject settles a promise with an error text, and says whether it did.
+func (e *Engine) Reject(ctx context.Context, org flovyn.OrgID, id flovyn.PromiseID, errorText string) (Settlement, error) {
+	errorText = history.FreeText(errorText, e.cfg.MaxPayload)
+	return e.settleReporting(ctx, org, id, flovyn.PromiseRejected, func(p *flovyn.Promise) history.Draft {
+		return history.PromiseBroken(p, errorText)
+	})
+}
+
+func (e *Engine) settleReporting(ctx context.Context, org flovyn.OrgID, id flovyn.PromiseID, status flovyn.PromiseStatus,
+	event func(*flovyn.Promise) history.Draft,
+) (Settlement, error) {
+	var settled bool
+	err := e.store.Do(ctx, postgres.Touch{Promises: []flovyn.PromiseID{id}}, func(tx *postgres.Tx) error {
+		p, err := tx.Promise(org, id)
+		if err != nil {
+			return err
+		}
+		settled = p.Status == flovyn.PromisePending
+		return e.settle(tx, org, id, status, event)
+	})
+	if err != nil { // the step of a caller who went away may still write the result
+		return Settlement{}, err
+	}
+	return Settlement{id, settled}, nil
+}
+
 // ExpirePromise settles a promise whose timeout has come.
 func (e *Engine) ExpirePromise(ctx context.Context, timer flovyn.Timer) error {
 	id, err := uuid.Parse(timer.Name)

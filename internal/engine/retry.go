@@ -146,7 +146,7 @@ func (e *Engine) reopenTasks(tx *postgres.Tx, w *flovyn.WorkflowExecution, state
 			})
 		}
 		t.MaxRetries += t.Attempt
-		t.EndedAt = time.Time{}
+		t.EndedAt, t.Lost = time.Time{}, 0
 		e.MakeTaskRunnable(tx, t, nil)
 	}
 	return nil

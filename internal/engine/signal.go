@@ -55,6 +55,11 @@ func (e *Engine) signal(tx *postgres.Tx, w *flovyn.WorkflowExecution, d history.
 			return 0, fault.New(fault.Exhausted, "the execution has received %d signals, the most it may", flovyn.MaxSignals)
 		}
 	}
+	if err := e.room(w, d); err != nil {
+		return 0, err
+	}
+	wasNearlyFull := e.NearlyFull(w)
+	defer func() { e.warnGrowth(tx, w, wasNearlyFull) }()
 	if w.Status.Terminal() {
 		if w.Status != flovyn.WorkflowCompleted || tx.Now().Sub(w.EndedAt) > lateSignalGrace {
 			return 0, fault.New(fault.Precondition, "the workflow execution has ended (%s)", w.Status)

@@ -40,6 +40,16 @@ type StartResult struct {
 	// KeyUsed tells that a key was given, KeyNew that this request created the
 	// execution.
 	KeyUsed, KeyNew bool
+	// Created tells that this request created the execution, with or without a key.
+	Created bool
+	// What the execution is, and since when.
+	Kind      string
+	Status    flovyn.WorkflowStatus
+	CreatedAt time.Time
+}
+
+func (r *StartResult) describe(w *flovyn.WorkflowExecution) {
+	r.ID, r.Kind, r.Status, r.CreatedAt = w.ID, w.Kind, w.Status, w.CreatedAt
 }
 
 func (e *Engine) checkStart(req *StartRequest) (err error) {
@@ -92,13 +102,18 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (StartResult, erro
 		if err != nil {
 			return err
 		}
-		result = StartResult{ID: fresh, KeyUsed: req.IdempotencyKey != "", KeyNew: existing == nil && req.IdempotencyKey != ""}
+		result = StartResult{KeyUsed: req.IdempotencyKey != "", KeyNew: existing == nil && req.IdempotencyKey != ""}
 		if existing != nil {
-			result.ID = existing.ID
+			result.describe(existing)
 			return nil
 		}
-		_, err = e.create(tx, fresh, &req)
-		return err
+		w, err := e.create(tx, fresh, &req)
+		if err != nil {
+			return err
+		}
+		result.Created = true
+		result.describe(w)
+		return nil
 	})
 	if err != nil { // the step of a caller who went away may still write the result
 		return StartResult{}, err
@@ -176,7 +191,11 @@ func (e *Engine) StartChild(ctx context.Context, req ChildRequest) (flovyn.Execu
 		child := history.ScheduleChild{
 			ID: id, Name: req.Name, Kind: req.Kind, Queue: childQueue(req.Queue, parent), Input: start.Input, Priority: req.Priority,
 		}
-		if err := e.Tell(tx, parent, history.ChildAsked(child)); err != nil {
+		asked := history.ChildAsked(child)
+		if err := e.room(parent, asked); err != nil {
+			return err
+		}
+		if err := e.Tell(tx, parent, asked); err != nil {
 			return err
 		}
 		return e.createChild(tx, parent, child)

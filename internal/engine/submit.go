@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -18,7 +19,31 @@ import (
 // arrived); what it says is ignored without an error, because the work it stands
 // for is done or will be done by someone else. But an execution that waits is
 // looked at again: somebody with an older view has submitted in this one's place.
+//
+// What a limit refuses leaves no trace; but an execution whose history is full
+// fails, since it can never go on.
 func (e *Engine) Submit(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, commands []history.Command, status history.Status) error {
+	err := e.submit(ctx, org, id, commands, status)
+	if full, ok := errors.AsType[*historyFullError](err); ok {
+		if err := e.overflow(ctx, org, id, full); err != nil {
+			return err
+		}
+		return full.error
+	}
+	if err != nil {
+		e.NoteRefusal(org, id, err)
+		return err
+	}
+	e.refusals.Remove(refusalKey{org, id})
+	return nil
+}
+
+// historyFullError refuses a submission for which the history has no room.
+type historyFullError struct{ error }
+
+func (e *historyFullError) Unwrap() error { return e.error }
+
+func (e *Engine) submit(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, commands []history.Command, status history.Status) error {
 	if len(commands) > e.cfg.MaxCommands {
 		return fault.New(fault.Exhausted, "commands: %d exceed the limit of %d in one submission", len(commands), e.cfg.MaxCommands)
 	}
@@ -143,12 +168,23 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 	if err := e.checkIdentities(tx, w, commands); err != nil {
 		return err
 	}
+	wasNearlyFull := e.nearlyFull(state.LastSeq, state.Bytes)
 	out, err := state.Submit(commands, status)
 	if err != nil {
 		return err
 	}
+	if out.End == "" {
+		if err := e.checkPending(state, out); err != nil {
+			return err
+		}
+		if err := e.historyFull(state.LastSeq, state.Bytes); err != nil {
+			return &historyFullError{err}
+		}
+	}
 	tx.Record(w, out.Events...)
+	w.HistoryBytes = state.Bytes // a server that does not count them may have added some
 	tx.UpdateExecution(w)
+	e.warnGrowth(tx, w, wasNearlyFull)
 	if out.End != "" {
 		w.Status = out.End // so that what follows appends nothing after the end
 	}
@@ -175,7 +211,7 @@ func (e *Engine) apply(tx *postgres.Tx, w *flovyn.WorkflowExecution, commands []
 // suspend gives the execution back: to the next worker when there is something
 // new to see, else to wait.
 func (e *Engine) suspend(tx *postgres.Tx, w *flovyn.WorkflowExecution, news bool) error {
-	w.News, w.Disputed = false, false
+	w.News, w.Disputed, w.Lost = false, false, 0
 	if news {
 		return e.MakeRunnable(tx, w)
 	}

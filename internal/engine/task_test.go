@@ -27,7 +27,10 @@ import (
 func (b *bench) schedule(c history.ScheduleTask) (flovyn.ExecutionID, flovyn.TaskID) {
 	b.Helper()
 	id := b.begin("k")
-	c.ID, c.Kind = newTaskID(), "t"
+	c.ID = newTaskID()
+	if c.Kind == "" {
+		c.Kind = "t"
+	}
 	b.submit(id, history.Suspended, c)
 	return id, c.ID
 }

@@ -29,4 +29,11 @@ const (
 	MaxDelay = 100 * 365 * 24 * time.Hour
 	// MaxSignals bounds the signals of one execution.
 	MaxSignals = 10_000
+	// MaxWatchers bounds those who watch live streams or wait for results on one
+	// server, and MaxWatchersPerOrg those of one organization.
+	MaxWatchers       = 20_000
+	MaxWatchersPerOrg = 12_000
+	// MaxTreeWatched bounds the executions that one watcher of an execution and its
+	// children follows.
+	MaxTreeWatched = 100
 )

@@ -53,7 +53,16 @@ type TaskExecution struct {
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	EndedAt     time.Time
+	// Lost counts the attempts in a row whose worker fell silent.
+	Lost int32
+	// ParkedAt is set while no worker gets the task any more, for the reason that
+	// ParkedReason says. A parked task is PENDING.
+	ParkedAt     time.Time
+	ParkedReason string
 }
+
+// Parked reports whether no worker gets the task until it is released.
+func (t *TaskExecution) Parked() bool { return !t.ParkedAt.IsZero() && !t.Status.Terminal() }
 
 // Standalone reports whether the task belongs to no workflow.
 func (t *TaskExecution) Standalone() bool { return t.Workflow.IsZero() }

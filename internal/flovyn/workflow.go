@@ -65,7 +65,19 @@ type WorkflowExecution struct {
 	StartedAt   time.Time
 	EndedAt     time.Time
 	UpdatedAt   time.Time
+	// HistoryBytes is the size of the data of all events.
+	HistoryBytes int64
+	// Lost counts the activations in a row that were taken back from silent
+	// workers.
+	Lost int32
+	// ParkedAt is set while no worker gets the execution any more, for the
+	// reason that ParkedReason says. A parked execution is PENDING.
+	ParkedAt     time.Time
+	ParkedReason string
 }
+
+// Parked reports whether no worker gets the execution until it is released.
+func (w *WorkflowExecution) Parked() bool { return !w.ParkedAt.IsZero() && !w.Status.Terminal() }
 
 // Score orders the backlog: earlier created and higher priority first.
 func (w *WorkflowExecution) Score() time.Time { return w.CreatedAt.Add(-w.Priority) }

@@ -17,6 +17,8 @@ import (
 type State struct {
 	// LastSeq is the sequence number of the newest event folded.
 	LastSeq flovyn.Seq
+	// Bytes is the size of the data of all events.
+	Bytes int64
 	// Ended is the event that ended the execution, empty while it is open.
 	Ended EventType
 	// Signals counts the signals received.
@@ -106,6 +108,7 @@ func (s *State) Apply(e Event) error {
 		return fmt.Errorf("execution %s, event %d (%s): %w", s.execution, e.Seq, e.Type, err)
 	}
 	s.LastSeq = e.Seq
+	s.Bytes += int64(len(e.Data))
 	return nil
 }
 

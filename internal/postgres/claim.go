@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -15,50 +17,91 @@ import (
 // Fewer than asked mean that the backlog has no more, or, rarely, that others
 // were about to take what it has; the sweep of the backlog makes up for that.
 func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue string, kinds, workers []string) ([]flovyn.Activation, error) {
-	var rows []*pgq.ExecutionsClaimRow
-	err := s.claim(ctx, func(ctx context.Context, db pgq.DBTX) (err error) {
-		rows, err = s.q.ExecutionsClaim(ctx, db, &pgq.ExecutionsClaimParams{
-			OrgID: org.UUID(), Queue: queue, Kinds: orEmpty(kinds), WorkerIds: workers,
+	var activations []flovyn.Activation
+	number := claimNumber()
+	err := s.claim(ctx, func(ctx context.Context, db pgq.DBTX) error {
+		rows, err := s.q.ExecutionsClaim(ctx, db, &pgq.ExecutionsClaimParams{
+			OrgID: org.UUID(), Queue: queue, Kinds: orEmpty(kinds), WorkerIds: workers, ClaimID: number,
 		})
+		activations = make([]flovyn.Activation, len(rows))
+		for i, r := range rows {
+			activations[i] = activationOf(&r.WorkflowExecution, r.StartedData)
+			activations[i].Waited = r.Waited
+		}
+		return err
+	}, func(ctx context.Context, db pgq.DBTX) error {
+		rows, err := s.q.ExecutionsOfClaim(ctx, db, number, org.UUID())
+		activations = make([]flovyn.Activation, len(rows))
+		for i, r := range rows {
+			activations[i] = activationOf(&r.WorkflowExecution, r.StartedData)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claiming workflow executions: %w", translate(err))
 	}
-	activations := make([]flovyn.Activation, len(rows))
-	for i, r := range rows {
-		e := executionOf(&r.WorkflowExecution)
-		activations[i] = flovyn.Activation{Execution: *e, Input: history.Member(r.StartedData, "input"), Now: e.ClaimedAt, Waited: r.Waited}
+	changes := make([]Change, len(activations))
+	for i, a := range activations {
+		changes[i] = Change{a.Execution.Org, flovyn.ClassWorkflow, a.Execution.ID.UUID(), a.Execution.LastSeq + 1}
 	}
+	s.saw(changes)
 	return activations, nil
+}
+
+func activationOf(r *pgq.WorkflowExecution, started []byte) flovyn.Activation {
+	e := executionOf(r)
+	return flovyn.Activation{Execution: *e, Input: history.Member(started, "input"), Now: e.ClaimedAt}
 }
 
 // ClaimTasks is ClaimExecutions for tasks.
 func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, kinds, workers []string) ([]flovyn.Assignment, error) {
-	var rows []*pgq.TasksClaimRow
-	err := s.claim(ctx, func(ctx context.Context, db pgq.DBTX) (err error) {
-		rows, err = s.q.TasksClaim(ctx, db, &pgq.TasksClaimParams{
-			OrgID: org.UUID(), Queue: queue, Kinds: orEmpty(kinds), WorkerIds: workers,
+	var assignments []flovyn.Assignment
+	number := claimNumber()
+	err := s.claim(ctx, func(ctx context.Context, db pgq.DBTX) error {
+		rows, err := s.q.TasksClaim(ctx, db, &pgq.TasksClaimParams{
+			OrgID: org.UUID(), Queue: queue, Kinds: orEmpty(kinds), WorkerIds: workers, ClaimID: number,
 		})
+		assignments = make([]flovyn.Assignment, len(rows))
+		for i, r := range rows {
+			assignments[i] = assignmentOf(&r.TaskExecution, r.ScheduledData, r.PayloadInput)
+			assignments[i].Waited = r.Waited
+		}
+		return err
+	}, func(ctx context.Context, db pgq.DBTX) error {
+		rows, err := s.q.TasksOfClaim(ctx, db, number, org.UUID())
+		assignments = make([]flovyn.Assignment, len(rows))
+		for i, r := range rows {
+			assignments[i] = assignmentOf(&r.TaskExecution, r.ScheduledData, r.PayloadInput)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claiming tasks: %w", translate(err))
 	}
-	assignments := make([]flovyn.Assignment, len(rows))
-	for i, r := range rows {
-		input := r.PayloadInput
-		if r.TaskExecution.WorkflowID != nil {
-			input = history.Member(r.ScheduledData, "input")
+	var changes []Change
+	for _, a := range assignments {
+		if a.Task.Standalone() {
+			changes = append(changes, Change{a.Task.Org, flovyn.ClassTask, a.Task.ID.UUID(), 1})
 		}
-		assignments[i] = flovyn.Assignment{Task: *taskOf(&r.TaskExecution), Input: input, Waited: r.Waited}
 	}
+	s.saw(changes)
 	return assignments, nil
 }
 
-// claim commits without waiting for the disk: a claim lost in a crash leaves
-// the work runnable.
-func (s *Store) claim(ctx context.Context, take statement) error {
+func assignmentOf(r *pgq.TaskExecution, scheduled, input []byte) flovyn.Assignment {
+	if r.WorkflowID != nil {
+		input = history.Member(scheduled, "input")
+	}
+	return flovyn.Assignment{Task: *taskOf(r), Input: input}
+}
+
+// claimNumber returns a number that no other claim has.
+func claimNumber() int64 { return rand.Int64() } //nolint:gosec // unlikely to come twice is enough
+
+// claim commits without waiting for the disk: a claim lost in a crash leaves the
+// work runnable. When the answer is lost, found looks for what the claim took:
+// nobody else knows that it is taken.
+func (s *Store) claim(ctx context.Context, take, found statement) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -67,15 +110,52 @@ func (s *Store) claim(ctx context.Context, take statement) error {
 	err = pipeline(ctx, conn.Conn(), []statement{
 		plain("BEGIN"), plain("SET LOCAL synchronous_commit = off"), take, plain("COMMIT"),
 	})
-	if err != nil {
-		s.rollback(ctx, conn)
+	if err == nil {
+		return nil
 	}
-	return err
+	if !serverGone(err) {
+		s.rollback(ctx, conn)
+		return err
+	}
+	pid := conn.Conn().PgConn().PID()
+	conn.Release() // it is of no use any more, and the pool may need its place
+	if lookErr := s.findClaim(ctx, pid, found); lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	return nil
 }
 
-func orEmpty(list []string) []string {
+// findClaim looks for what a claim took, once the session that was to take it has
+// come to its end, or does nothing any more.
+func (s *Store) findClaim(ctx context.Context, pid uint32, found statement) error {
+	for tries := 0; ; tries++ {
+		var state string
+		err := s.pool.QueryRow(ctx, `SELECT coalesce((SELECT state FROM pg_stat_activity
+			WHERE pid = $1 AND application_name = current_setting('application_name')), '')`, int64(pid)).Scan(&state)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("looking for what a claim took: %w", ctx.Err())
+		case err != nil && !serverGone(err):
+			return err
+		case err == nil && (state == "" || state == "idle" && tries >= idleTries):
+			err := found(ctx, s.pool)
+			if err == nil || ctx.Err() != nil || !serverGone(err) {
+				return err
+			}
+		}
+		s.pause(min(tries, 3))
+	}
+}
+
+// idleTries is how often a session is looked at that is idle: what it was sent
+// may not have reached it yet. Of one whose client is out of reach it may take
+// long to notice.
+const idleTries = 4
+
+// orEmpty is list, never nil: an absent array is no array to SQL.
+func orEmpty[T any](list []T) []T {
 	if list == nil {
-		return []string{}
+		return []T{}
 	}
 	return list
 }

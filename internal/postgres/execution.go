@@ -28,6 +28,11 @@ func (s *Store) Events(ctx context.Context, org flovyn.OrgID, id flovyn.Executio
 	if err != nil {
 		return nil, err
 	}
+	return s.eventsOf(ctx, e)
+}
+
+func (s *Store) eventsOf(ctx context.Context, e *flovyn.WorkflowExecution) ([]history.Event, error) {
+	id := e.ID
 	h := s.cache.entry(id)
 	known := h.snapshot()
 	s.cache.used(len(known) >= int(e.LastSeq))

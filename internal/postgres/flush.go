@@ -64,6 +64,7 @@ func (o *writes) insertExecutions(w *work) statement {
 		p.StartedAts = append(p.StartedAts, e.StartedAt)
 		p.EndedAts = append(p.EndedAts, e.EndedAt)
 		p.News = append(p.News, e.News)
+		p.HistoryBytes = append(p.HistoryBytes, e.HistoryBytes)
 		p.Traceparents = append(p.Traceparents, e.Traceparent)
 		delete(o.executions, id) // inserted as it stands in the end
 	}
@@ -86,6 +87,10 @@ func (o *writes) updateExecutions(w *work) statement {
 		p.IdempotencyKeys = append(p.IdempotencyKeys, e.IdempotencyKey)
 		p.StartedAts = append(p.StartedAts, e.StartedAt)
 		p.EndedAts = append(p.EndedAts, e.EndedAt)
+		p.HistoryBytes = append(p.HistoryBytes, e.HistoryBytes)
+		p.LostActivations = append(p.LostActivations, e.Lost)
+		p.ParkedAts = append(p.ParkedAts, e.ParkedAt)
+		p.ParkedReasons = append(p.ParkedReasons, e.ParkedReason)
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.ExecutionsUpdate(ctx, db, p) }
 }
@@ -145,6 +150,9 @@ func (o *writes) updateTasks(w *work) statement {
 		p.Errors = append(p.Errors, t.Error)
 		p.StartedAts = append(p.StartedAts, t.StartedAt)
 		p.EndedAts = append(p.EndedAts, t.EndedAt)
+		p.LostAttempts = append(p.LostAttempts, t.Lost)
+		p.ParkedAts = append(p.ParkedAts, t.ParkedAt)
+		p.ParkedReasons = append(p.ParkedReasons, t.ParkedReason)
 	}
 	return func(ctx context.Context, db pgq.DBTX) error { return w.store.q.TasksUpdate(ctx, db, p) }
 }

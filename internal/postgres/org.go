@@ -190,14 +190,18 @@ func (s *Store) Definitions(ctx context.Context, org flovyn.OrgID, class flovyn.
 	}
 	definitions := make([]flovyn.Definition, len(rows))
 	for i, r := range rows {
-		definitions[i] = flovyn.Definition{
-			Capability: flovyn.Capability{
-				Class: class, Kind: r.Kind, Name: r.Name, Description: r.Description, Version: r.Version,
-				ContentHash: r.ContentHash, TimeoutSeconds: r.TimeoutSeconds, Cancellable: r.Cancellable, Tags: r.Tags,
-				RetryPolicy: r.RetryPolicy, InputSchema: r.InputSchema, OutputSchema: r.OutputSchema, Metadata: r.Metadata,
-			},
-			FirstSeenAt: r.FirstSeenAt, LastRegisteredAt: r.LastRegisteredAt,
-		}
+		definitions[i] = definitionOf(class, r)
 	}
 	return definitions, nil
+}
+
+func definitionOf(class flovyn.Class, r *pgq.Definition) flovyn.Definition {
+	return flovyn.Definition{
+		Capability: flovyn.Capability{
+			Class: class, Kind: r.Kind, Name: r.Name, Description: r.Description, Version: r.Version,
+			ContentHash: r.ContentHash, TimeoutSeconds: r.TimeoutSeconds, Cancellable: r.Cancellable, Tags: r.Tags,
+			RetryPolicy: r.RetryPolicy, InputSchema: r.InputSchema, OutputSchema: r.OutputSchema, Metadata: r.Metadata,
+		},
+		FirstSeenAt: r.FirstSeenAt, LastRegisteredAt: r.LastRegisteredAt,
+	}
 }

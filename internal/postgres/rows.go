@@ -33,6 +33,7 @@ func executionOf(r *pgq.WorkflowExecution) *flovyn.WorkflowExecution {
 		WorkerID: r.WorkerID, ClaimedAt: timeOf(r.ClaimedAt), Activations: r.Activations,
 		IdempotencyKey: r.IdempotencyKey, Metadata: r.Metadata, CreatedAt: r.CreatedAt,
 		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt), UpdatedAt: r.UpdatedAt, Traceparent: r.Traceparent,
+		HistoryBytes: r.HistoryBytes, Lost: r.LostActivations, ParkedAt: timeOf(r.ParkedAt), ParkedReason: r.ParkedReason,
 	}
 }
 
@@ -45,6 +46,7 @@ func taskOf(r *pgq.TaskExecution) *flovyn.TaskExecution {
 		ClaimedAt: timeOf(r.ClaimedAt), HeartbeatAt: timeOf(r.HeartbeatAt), Error: r.Error,
 		IdempotencyKey: r.IdempotencyKey, Metadata: r.Metadata, CreatedAt: r.CreatedAt,
 		StartedAt: timeOf(r.StartedAt), EndedAt: timeOf(r.EndedAt), Traceparent: r.Traceparent,
+		Lost: r.LostAttempts, ParkedAt: timeOf(r.ParkedAt), ParkedReason: r.ParkedReason,
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -211,6 +213,7 @@ func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, w *work) error {
 		s.rollback(ctx, conn)
 		return fmt.Errorf("writing a step: %w", err)
 	}
+	conn.Release() // it is of no use any more, and the pool may need its place
 	committed, lookErr := s.committed(ctx, w)
 	switch {
 	case lookErr != nil:
@@ -232,7 +235,7 @@ var errUnknown = errors.New("the outcome of a commit is unknown")
 // to notice that its client has gone.
 //
 // A crashed server may give the number of a transaction that never reached the
-// disk to another one. So "committed" is believed only when the events are there.
+// disk to another one. So "committed" is believed only when what it wrote is there.
 func (s *Store) committed(ctx context.Context, w *work) (bool, error) {
 	for tries := 0; ; tries++ {
 		status, err := s.q.XactStatus(ctx, s.pool, w.xid)
@@ -250,21 +253,41 @@ func (s *Store) committed(ctx context.Context, w *work) (bool, error) {
 	}
 }
 
-// recorded reports whether the work's events are there, as far as it has any.
+// recorded reports whether what the work has written is there: its first event,
+// or rows in the version that its transaction wrote. Where there is neither, it
+// only took things off lists, which may be done again.
 func (s *Store) recorded(ctx context.Context, w *work) (found bool, err error) {
-	if len(w.out.events) == 0 {
-		return true, nil
-	}
-	row := w.out.events[0]
 	for tries := 0; ; tries++ {
-		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM workflow_event
-			WHERE execution_id = $1 AND seq = $2 AND history_month = $3 AND created_at = $4)`,
-			row.execution.UUID(), int32(row.event.Seq), row.month, w.now).Scan(&found)
-		if err == nil || ctx.Err() != nil || !serverGone(err) {
+		if found, err = s.look(ctx, w); err == nil || ctx.Err() != nil || !serverGone(err) {
 			return found, err
 		}
 		s.pause(min(tries, 3))
 	}
+}
+
+func (s *Store) look(ctx context.Context, w *work) (found bool, err error) {
+	if len(w.out.events) > 0 {
+		row := w.out.events[0]
+		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM workflow_event
+			WHERE execution_id = $1 AND seq = $2 AND history_month = $3 AND created_at = $4)`,
+			row.execution.UUID(), int32(row.event.Seq), row.month, w.now).Scan(&found)
+		return found, err
+	}
+	tasks := append(uuids(w.out.tasks), uuids(w.out.newTasks)...)
+	executions := append(uuids(w.out.executions), uuids(w.out.newExecutions)...)
+	if len(tasks)+len(executions) == 0 {
+		return true, nil
+	}
+	xid, err := strconv.ParseUint(w.xid, 10, 64)
+	if err != nil {
+		return false, fault.Bug("transaction number %q", w.xid)
+	}
+	xmin := strconv.FormatUint(xid&math.MaxUint32, 10) // rows have the number without its epoch
+	found, err = s.q.XactWrote(ctx, s.pool, tasks, xmin, executions)
+	if err == nil && !found {
+		return false, errors.New("others have written its rows since, or a crash gave its number to another transaction")
+	}
+	return found, err
 }
 
 func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {

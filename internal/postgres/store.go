@@ -30,7 +30,10 @@ type Config struct {
 	// Committed is told of every group commit: how many steps it had, how long it
 	// took, and whether it failed. Optional.
 	Committed func(steps int, took time.Duration, err error)
-	Logger    *slog.Logger
+	// Changed is told, after a commit, what it changed. It must return at once.
+	// Optional.
+	Changed func([]Change)
+	Logger  *slog.Logger
 }
 
 // Store is a connection to the database. Methods are safe for concurrent use.
@@ -41,6 +44,7 @@ type Store struct {
 	q     *pgq.Queries
 	log   *slog.Logger
 	told  func(steps int, took time.Duration, err error)
+	saw   func([]Change)
 	cache *historyCache
 	queue chan *step
 	stop  context.CancelFunc
@@ -57,6 +61,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func([]Change) {}
 	}
 	if cfg.Committed == nil {
 		cfg.Committed = func(int, time.Duration, error) {}
@@ -76,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		pool: pool, reads: reads, q: pgq.New(), log: cfg.Logger, told: cfg.Committed, cache: cache,
+		pool: pool, reads: reads, q: pgq.New(), log: cfg.Logger, told: cfg.Committed, saw: cfg.Changed, cache: cache,
 		queue: make(chan *step, maxBatch), stop: stop, closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 	for range lanes {

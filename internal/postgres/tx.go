@@ -278,6 +278,7 @@ func (tx *Tx) Record(e *flovyn.WorkflowExecution, events ...history.Event) {
 		event.At = tx.Now()
 		tx.out.events = append(tx.out.events, eventRow{month: e.HistoryMonth, execution: e.ID, event: event})
 		e.LastSeq = event.Seq
+		e.HistoryBytes += int64(len(event.Data))
 	}
 	tx.executions[e.ID] = e
 }

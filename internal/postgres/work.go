@@ -188,7 +188,8 @@ func (w *work) decideAll(batch []*step) (answers map[*step]error, again []*step)
 // publish makes known what was committed: first to the cached histories, then
 // to whoever waits for it.
 func (w *work) publish() {
-	for id, events := range w.out.eventsByExecution() {
+	byExecution := w.out.eventsByExecution()
+	for id, events := range byExecution {
 		h := w.histories[id]
 		if h == nil {
 			continue
@@ -208,6 +209,7 @@ func (w *work) publish() {
 	for _, fn := range w.onCommit {
 		fn()
 	}
+	w.store.saw(w.changes(byExecution))
 }
 
 // undo takes back what the closures did in memory.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	connect "connectrpc.com/connect/v2"
@@ -11,6 +12,7 @@ import (
 	"github.com/flovyn/flovyn-server/gen/flovyn/api/v1/apiv1connect"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/postgres"
 )
 
 // registerAPI adds the services of the management API.
@@ -96,4 +98,26 @@ func keyTTLText(field string, text *string) (time.Duration, error) {
 		err = fault.InvalidField(field, "%s is not between %s and %s: give 30s, 5m, 2h or 7d", *text, "1s", "30d")
 	}
 	return ttl, err
+}
+
+// logID names a line of a log.
+func logID(n int64) string { return strconv.FormatInt(n, 10) }
+
+// definitionID is the stable id of a definition, which is known by its kind: it is
+// made of its organization, class and kind.
+func definitionID(d *postgres.DefinitionView) string {
+	return uuid.NewSHA1(d.Org.UUID(), []byte(string(d.Class)+"/"+d.Kind)).String()
+}
+
+// reservedMetadata begins the keys that the server keeps for itself.
+const reservedMetadata = "_flovyn_"
+
+// checkMetadata refuses keys that are the server's own.
+func checkMetadata(metadata map[string]string) error {
+	for key := range metadata {
+		if strings.HasPrefix(key, reservedMetadata) {
+			return fault.InvalidField("metadata", "%q begins with %s, which is reserved", key, reservedMetadata)
+		}
+	}
+	return nil
 }

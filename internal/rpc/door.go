@@ -8,6 +8,7 @@
 //	HTTP middleware  who calls (package authn), before anything is decoded
 //	observe          one log record, metrics, a span; a failure becomes a code of the wire
 //	recoverPanics    a panic becomes a failure
+//	limitRate        an organization that calls too fast is told when to come again
 //	guard            each message received is validated and authorized; what is
 //	                 refused or changed is noted for the audit
 //	lifetime         a stream ends before its credential does
@@ -50,9 +51,12 @@ import (
 	"github.com/flovyn/flovyn-server/internal/authz"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
+	"github.com/flovyn/flovyn-server/internal/quota"
+	"github.com/flovyn/flovyn-server/internal/schema"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -67,10 +71,13 @@ type Config struct {
 	Workers    *worker.Registry
 	Search     *search.Searcher
 	Metadata   *metadata.Fields
+	Live       *live.Hub
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
 	// those that callers name while authentication is off.
 	Organization func(ctx context.Context, id flovyn.OrgID) (flovyn.Organization, error)
+	// Rate bounds the calls of one organization; nil does not.
+	Rate *quota.Rate[flovyn.OrgID]
 	// OrganizationBySlug is Organization by its slug, asked about those that
 	// callers name while authentication is off.
 	OrganizationBySlug func(ctx context.Context, slug string) (flovyn.Organization, error)
@@ -103,6 +110,8 @@ type door struct {
 	workers  *worker.Registry
 	search   *search.Searcher
 	metadata *metadata.Fields
+	live     *live.Hub
+	schemas  *schema.Checker
 	orgs     *knownOrgs
 	founding *org.Resolver
 	tokens   *token.Tokens
@@ -126,10 +135,17 @@ func New(cfg Config) (*connect.Server, error) {
 	}
 	tracer := cfg.Engine.Tracer()
 	orgs := newKnownOrgs(findOrgs{byID: cfg.Organization, bySlug: cfg.OrganizationBySlug})
-	server := connect.NewServer(observe(cfg.Log, cfg.Metrics, tracer), recoverPanics,
-		guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))
+	schemas, err := schema.New(cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	interceptors := []connect.ServerInterceptor{observe(cfg.Log, cfg.Metrics, tracer), recoverPanics}
+	if cfg.Rate != nil {
+		interceptors = append(interceptors, limitRate(cfg.Rate))
+	}
+	server := connect.NewServer(append(interceptors, guard(cfg.Authorizer, validator, orgs, cfg.Audit), lifetime(cfg.StreamMaxAge))...)
 	d := door{
-		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, orgs: orgs,
+		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
 		search: cfg.Search, metadata: cfg.Metadata,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,

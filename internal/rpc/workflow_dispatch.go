@@ -241,6 +241,7 @@ func (h workflowDispatch) SubmitWorkflowCommands(ctx context.Context, req *flovy
 	}
 	commands, err := commandsOf(req.GetCommands(), h.engine.MaxPayload())
 	if err != nil {
+		h.engine.NoteRefusal(org, id, err)
 		return nil, err
 	}
 	status, err := statusOf(req.GetStatus(), commands)

@@ -72,7 +72,8 @@ func (s *Server) protections(ctx context.Context) (protections, error) {
 func (s *Server) protection(ctx context.Context, name string, endpoint config.Endpoint) (*protection, error) {
 	p := &protection{}
 	var err error
-	if p.excludes, err = authn.NewExcludes(append(authz.PublicProcedures(), endpoint.ExcludePaths...)...); err != nil {
+	open := append(authz.PublicProcedures(), resourceMetadataPath)
+	if p.excludes, err = authn.NewExcludes(append(open, endpoint.ExcludePaths...)...); err != nil {
 		return nil, err
 	}
 	if !s.cfg.Auth.Enabled {

@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	connect "connectrpc.com/connect/v2"
@@ -41,12 +42,15 @@ import (
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
+	"github.com/flovyn/flovyn-server/internal/live"
+	"github.com/flovyn/flovyn-server/internal/live/nats"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/metadata"
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/openapi"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
 	"github.com/flovyn/flovyn-server/internal/search"
@@ -90,6 +94,7 @@ type Server struct {
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
+	live     atomic.Pointer[live.Hub]
 	loops    *loop.Group
 	// background are the parts of loops, as long as it is being assembled.
 	background []loop.Part
@@ -150,7 +155,10 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if err := s.openStore(ctx); err != nil {
 		return nil, errors.Join(err, s.tracer.Close(ctx))
 	}
-	s.assembleDeeds()
+	if err := s.assembleDeeds(); err != nil {
+		s.store.Close()
+		return nil, err
+	}
 	if err := errors.Join(s.assembleAudit(), s.assembleDoors(ctx)); err != nil {
 		s.engine.ClosePolls()
 		s.engine.Close()
@@ -170,7 +178,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Config{
 		URL: url, MaxConnections: int32(s.cfg.Database.MaxConnections), Logger: s.log,
-		Committed: s.metrics.Committed,
+		Committed: s.metrics.Committed, Changed: s.changed,
 	})
 	if err != nil {
 		return err
@@ -210,11 +218,24 @@ func (s *Server) explainOrgs(ctx context.Context, store *postgres.Store, err err
 }
 
 // assembleDeeds makes the use-cases and what runs in the background.
-func (s *Server) assembleDeeds() {
+func (s *Server) assembleDeeds() error {
 	s.bus = wake.NewBus(s.store, s.log, s.receiveHint, s.hintsMissed)
 	var background *upkeep.Upkeep // needs the engine, which tells it of timers
+	var relay live.Relay = live.NewDatabase(s.store, s.log)
+	if s.cfg.NATS.Enabled {
+		relay = nats.New(nats.Config{URL: string(s.cfg.NATS.URL), Log: s.log})
+	}
+	hub, err := live.New(live.Config{
+		Source: s.store, Relay: relay, Log: s.log,
+		Announce: func(hint string, org flovyn.OrgID, text string) { s.bus.Publish(hint, wake.Key{Org: org, Queue: text}) },
+	})
+	if err != nil {
+		return err
+	}
+	s.live.Store(hub)
 	s.engine = engine.New(engine.Config{
-		Store: s.store, MaxPayload: s.cfg.Engine.MaxPayloadBytes, MaxCommands: s.cfg.Engine.MaxCommands, Logger: s.log,
+		Say:   hub.Say,
+		Store: s.store, Limits: limits(s.cfg.Engine), Logger: s.log,
 		Tracer:   s.tracer,
 		Publish:  func(class flovyn.Class, key wake.Key) { s.bus.Publish(string(class), key) },
 		TimerSet: func(in time.Duration) { background.TimerSet(in) },
@@ -238,6 +259,19 @@ func (s *Server) assembleDeeds() {
 		Retention: s.retention(),
 	})
 	s.background = background.Parts()
+	return nil
+}
+
+// changed tells the watchers of what a commit changed. The store is there before
+// they are.
+func (s *Server) changed(changes []postgres.Change) {
+	hub := s.live.Load()
+	if hub == nil {
+		return
+	}
+	for _, c := range changes {
+		hub.Changed(live.Topic{Org: c.Org, Class: c.Class, ID: c.ID}, c.First)
+	}
 }
 
 // assembleAudit makes what takes note of refusals and changes, and with it the
@@ -250,6 +284,32 @@ func (s *Server) assembleAudit() (err error) {
 	return nil
 }
 
+// limits are the engine's limits as the operator has set them.
+func limits(c config.Engine) engine.Limits {
+	return engine.Limits{
+		MaxPayload: c.MaxPayloadBytes, MaxCommands: c.MaxCommands, MaxHistoryEvents: c.MaxHistoryEvents,
+		MaxHistoryBytes: int64(c.MaxHistoryBytes), MaxPending: c.MaxPending, MaxPollers: c.MaxPollersPerOrg,
+		WorkflowParkAfter: parkAfter(c.WorkflowParkAfter), TaskParkAfter: parkAfter(c.TaskParkAfter),
+	}
+}
+
+// parkAfter turns the zero of an operator, who wants nothing parked, into the
+// engine's word for it.
+func parkAfter(configured int) int {
+	if configured == 0 {
+		return -1
+	}
+	return configured
+}
+
+// requestRate bounds the requests of an organization, or does not.
+func requestRate(perSecond int) (*quota.Rate[flovyn.OrgID], error) {
+	if perSecond == 0 {
+		return nil, nil //nolint:nilnil // no limit, no error
+	}
+	return quota.NewRate[flovyn.OrgID](perSecond, 2*perSecond)
+}
+
 // receiveHint looks at what another server did.
 func (s *Server) receiveHint(hint wake.Hint) {
 	switch hint.Class {
@@ -257,6 +317,8 @@ func (s *Server) receiveHint(hint wake.Hint) {
 		s.workers.Forget(hint.Org)
 	case wake.HintOrg:
 		s.orgs.Forget(hint.Org)
+	case live.HintChanged, live.HintInterest:
+		s.live.Load().Heard(hint.Class, hint.Org, hint.Name)
 	case wake.HintToken:
 		s.forgetToken(hint.Name)
 	default:
@@ -269,6 +331,7 @@ func (s *Server) hintsMissed() {
 	s.workers.ForgetAll()
 	s.forgetIdentities()
 	s.engine.WakeAll()
+	s.live.Load().HintsMissed()
 }
 
 // assembleDoors makes what clients reach, and the doors in front of it.
@@ -277,12 +340,16 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rate, err := requestRate(s.cfg.Engine.MaxRequestsPerOrg)
+	if err != nil {
+		return err
+	}
 	s.rpc, err = rpc.New(rpc.Config{
-		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Authorizer: protections,
+		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Live: s.live.Load(), Authorizer: protections,
 		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store),
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
-		Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
+		Rate: rate, Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -296,6 +363,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	mux.Handle("/api/", api)
 	openapi.Mount(mux, api.Operations(), s.version)
 	s.mountProbes(mux)
+	s.mountResourceMetadata(mux)
 	s.mountMetrics(mux)
 	mux.HandleFunc("/", notFound)
 	s.handler = mux
@@ -321,6 +389,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.bus.Start(ctx)
+	s.live.Load().Start(ctx)
 	if err := s.startIdentity(ctx); err != nil {
 		return err
 	}
@@ -345,6 +414,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.stopErr = s.closeListeners(ctx)
 		s.serving.Wait()
 		s.loops.Stop()
+		s.live.Load().Stop()
 		s.bus.Stop()
 		s.engine.Close()
 		s.closeIdentity()

@@ -2,11 +2,13 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/live"
 )
 
 // Log appends a line to a task's log.
@@ -80,5 +82,44 @@ func (t *Tasks) Stream(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, 
 	if _, err := history.Payload("payload", frame.Payload, t.engine.MaxPayload()); err != nil {
 		return err
 	}
-	return t.exists(ctx, org, id)
+	task, err := t.store.Task(ctx, org, id)
+	if err != nil {
+		return err
+	}
+	t.engine.Say(&live.Frame{Topic: topicOf(task), Event: frame.Type, Data: frame.text(), Task: id, At: frame.At})
+	return nil
+}
+
+// topicOf is where a task is watched: with its workflow, if it has one.
+func topicOf(t *flovyn.TaskExecution) live.Topic {
+	if t.Standalone() {
+		return live.Task(t.Org, t.ID)
+	}
+	return live.Workflow(t.Org, t.Workflow)
+}
+
+// text is what watchers receive of a frame: the text of a token or error, the
+// number of progress, and data byte for byte. A payload of another shape is passed
+// on as it is.
+func (f *Frame) text() string {
+	var payload struct {
+		Text     *string         `json:"text"`
+		Progress json.RawMessage `json:"progress"`
+		Data     json.RawMessage `json:"data"`
+		Message  *string         `json:"message"`
+	}
+	if json.Unmarshal(f.Payload, &payload) != nil {
+		return string(f.Payload)
+	}
+	switch {
+	case f.Type == live.Token && payload.Text != nil:
+		return *payload.Text
+	case f.Type == live.Error && payload.Message != nil:
+		return *payload.Message
+	case f.Type == live.Progress && len(payload.Progress) > 0:
+		return string(payload.Progress)
+	case f.Type == live.Data && len(payload.Data) > 0:
+		return string(payload.Data)
+	}
+	return string(f.Payload)
 }

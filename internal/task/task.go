@@ -5,6 +5,9 @@
 // commit; until then it may be tried 1 + MaxRetries times. A result for a task
 // that no longer runs is ignored without an error, because the worker that
 // sends it can do nothing about it.
+//
+// A task whose attempts are lost several times in a row, because its workers fall
+// silent while they have it, is parked until somebody releases or cancels it.
 package task
 
 import (
@@ -14,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +27,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
+	"github.com/flovyn/flovyn-server/internal/live"
 	"github.com/flovyn/flovyn-server/internal/postgres"
 	"github.com/flovyn/flovyn-server/internal/trace"
 	"github.com/flovyn/flovyn-server/internal/wake"
@@ -50,12 +55,15 @@ type SubmitRequest struct {
 	Input    []byte
 	// Queue defaults to flovyn.DefaultQueue.
 	Queue string
-	// MaxRetries of zero stands for flovyn.DefaultMaxRetries.
+	// MaxRetries of zero stands for flovyn.DefaultMaxRetries, unless NoRetries.
 	MaxRetries     int32
+	NoRetries      bool
 	Timeout        time.Duration
 	Metadata       map[string]string
 	IdempotencyKey string
 	KeyTTL         time.Duration
+	// SameKind refuses, as Exists, a key that stands for a task of another kind.
+	SameKind bool
 
 	metadata []byte
 	// trace is the one that the request belongs to.
@@ -84,7 +92,7 @@ func (t *Tasks) checkSubmit(req *SubmitRequest) (err error) {
 	if req.Timeout < 0 || req.Timeout > flovyn.MaxDelay {
 		return fault.InvalidField("timeout_ms", "out of range")
 	}
-	if req.MaxRetries == 0 {
+	if req.MaxRetries == 0 && !req.NoRetries {
 		req.MaxRetries = flovyn.DefaultMaxRetries
 	}
 	req.Queue = cmp.Or(req.Queue, flovyn.DefaultQueue)
@@ -122,7 +130,7 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 			}
 			if known {
 				result.ID, result.KeyNew = flovyn.TaskID(id), false
-				return nil
+				return t.checkKind(tx, &req, result.ID)
 			}
 			tx.SetKey(key, flovyn.KeyTarget{ID: fresh.UUID(), ExpiresAt: tx.Now().Add(req.KeyTTL)})
 		}
@@ -133,6 +141,18 @@ func (t *Tasks) Submit(ctx context.Context, req SubmitRequest) (SubmitResult, er
 		return SubmitResult{}, err
 	}
 	return result, nil
+}
+
+// checkKind refuses a key that stands for a task of another kind, if so asked.
+func (t *Tasks) checkKind(tx *postgres.Tx, req *SubmitRequest, id flovyn.TaskID) error {
+	if !req.SameKind {
+		return nil
+	}
+	task, err := tx.Task(req.Org, id)
+	if err == nil && task.Kind != req.Kind {
+		err = fault.New(fault.Exists, "the idempotency key stands for a task of kind %q", task.Kind)
+	}
+	return err
 }
 
 func (t *Tasks) create(tx *postgres.Tx, id flovyn.TaskID, req *SubmitRequest) {
@@ -200,6 +220,7 @@ func (t *Tasks) end(tx *postgres.Tx, task *flovyn.TaskExecution, status flovyn.T
 		tx.UnlistTask(task.ID)
 	}
 	task.Status, task.Error, task.EndedAt = status, errorText, tx.Now()
+	task.ParkedAt, task.ParkedReason = time.Time{}, ""
 	t.traceEnd(tx, task)
 	tx.UpdateTask(task)
 	if task.Timeout > 0 {
@@ -269,6 +290,12 @@ func (t *Tasks) failAttempt(tx *postgres.Tx, task *flovyn.TaskExecution, how flo
 		WorkerID: task.WorkerID, StartedAt: task.ClaimedAt, EndedAt: tx.Now(),
 	})
 	task.Error = errorText
+	if how == flovyn.AttemptLost && t.lose(tx, task) {
+		return nil
+	}
+	if how != flovyn.AttemptLost {
+		task.Lost = 0
+	}
 	t.engine.MakeTaskRunnable(tx, task, nil)
 	return nil
 }
@@ -284,13 +311,17 @@ func (t *Tasks) Cancel(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID, 
 		case task.Status.Terminal():
 			return fault.New(fault.Precondition, "the task has ended (%s)", task.Status)
 		}
-		text := "Task cancelled"
-		if reason != "" {
-			text += ": " + reason
-		}
-		return t.end(tx, task, flovyn.TaskCancelled, text,
-			history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
+		return t.cancel(tx, task, reason)
 	})
+}
+
+func (t *Tasks) cancel(tx *postgres.Tx, task *flovyn.TaskExecution, reason string) error {
+	text := "Task cancelled"
+	if reason != "" {
+		text += ": " + reason
+	}
+	return t.end(tx, task, flovyn.TaskCancelled, text,
+		history.TaskWithdrawn(task.ID, task.Kind, reason), history.TaskGaveUp(task.ID, text, task.Attempt))
 }
 
 // Expire ends a task whose deadline has come, for good.
@@ -355,10 +386,17 @@ func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.
 	}
 	details = history.FreeText(details, t.engine.MaxPayload())
 	running, err := t.store.SetTaskProgress(ctx, org, id, progress, details)
-	if err != nil || running {
+	if err != nil {
 		return err
 	}
-	return t.exists(ctx, org, id)
+	task, err := t.store.Task(ctx, org, id)
+	if err != nil || !running {
+		return err
+	}
+	t.engine.Say(&live.Frame{
+		Topic: topicOf(task), Event: live.Progress, Data: strconv.FormatFloat(progress, 'g', -1, 64), Task: id, At: time.Now(),
+	})
+	return nil
 }
 
 func (t *Tasks) exists(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) error {

@@ -362,6 +362,19 @@ func (b *Board[T]) Waiting() int {
 	return n
 }
 
+// Pollers returns how many pollers wait on each queue of an organization.
+func (b *Board[T]) Pollers(org flovyn.OrgID) map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := map[string]int{}
+	for key, q := range b.queues {
+		if key.Org == org && len(q.waiting) > 0 {
+			counts[key.Queue] = len(q.waiting)
+		}
+	}
+	return counts
+}
+
 // pump starts claiming for the waiting pollers of a queue. The lock is held.
 func (b *Board[T]) pump(key Key, q *queue[T]) {
 	if q.pumping {

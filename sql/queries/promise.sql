@@ -15,6 +15,12 @@ WHERE p.id = u.id AND p.org_id = u.org_id;
 -- name: PromisesCancelPending :exec
 UPDATE promise SET status = 'CANCELLED', settled_at = @now::timestamptz WHERE execution_id = ANY (@execution_ids::uuid[]) AND status = 'PENDING';
 
+-- name: PromiseGet :one
+SELECT * FROM promise WHERE id = @id AND org_id = @org_id;
+
+-- name: PromisesOfExecution :many
+SELECT * FROM promise WHERE execution_id = @execution_id AND org_id = @org_id ORDER BY created_at, id LIMIT @max;
+
 -- The promise that an old client names as <execution>:<name>; the newest
 -- unsettled one of that name, else the newest.
 -- name: PromiseFindByName :one

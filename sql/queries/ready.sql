@@ -27,6 +27,26 @@ WITH RECURSIVE q AS (
 )
 SELECT q.class::text AS class, q.org_id::uuid AS org_id, q.queue::text AS queue FROM q;
 
+-- The queues of an organization that have a backlog of one class, as ReadyQueues
+-- finds them. Depths are counted up to a bound; the first in line stands for the
+-- one that waits longest.
+-- name: ReadyDepths :many
+WITH RECURSIVE q AS (
+    (SELECT r.queue FROM ready r WHERE r.class = @class AND r.org_id = @org_id ORDER BY r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.queue FROM q, LATERAL (
+        SELECT r.queue FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue > q.queue
+        ORDER BY r.queue LIMIT 1) AS n
+)
+SELECT q.queue::text AS queue, (
+    SELECT count(*) FROM (
+        SELECT r.id FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue LIMIT @deepest) AS few
+)::bigint AS depth, (
+    SELECT r.listed_at FROM ready r WHERE r.class = @class AND r.org_id = @org_id AND r.queue = q.queue
+    ORDER BY r.score, r.id LIMIT 1
+)::timestamptz AS oldest_at
+FROM q LIMIT @max;
+
 -- How long the backlogs are and since when the work that is next waits, of so many
 -- queues. One index probe per queue, and no more rows of each than are counted.
 -- name: ReadySample :many

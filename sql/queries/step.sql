@@ -46,6 +46,12 @@ SELECT clock_timestamp()::timestamptz AS now, pg_current_xact_id()::text AS xid;
 -- name: XactStatus :one
 SELECT coalesce(pg_xact_status((@xid::text)::xid8), '')::text AS status;
 
+-- Whether a transaction wrote the present version of one of these rows. Its number
+-- alone is no proof: a crashed server may give it to another one.
+-- name: XactWrote :one
+SELECT (EXISTS (SELECT FROM task_execution t WHERE t.id = ANY (@task_ids::uuid[]) AND t.xmin::text = @xmin::text)
+     OR EXISTS (SELECT FROM workflow_execution w WHERE w.id = ANY (@execution_ids::uuid[]) AND w.xmin::text = @xmin::text))::boolean AS wrote;
+
 -- Histories, or the rest of them: events after a known sequence number.
 -- name: EventsAfter :many
 SELECT e.execution_id, e.seq, e.event_type, e.data, e.created_at

@@ -20,22 +20,28 @@ FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unn
 UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
-    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
+    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00'), lost_attempts = u.lost_attempts,
+    parked_at = nullif(u.parked_at, '0001-01-01 00:00:00+00'), parked_reason = u.parked_reason
 FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@org_ids::uuid[]) AS org_id, unnest(@statuses::text[]) AS status,
     unnest(@execution_counts::integer[]) AS execution_count, unnest(@max_retries::integer[]) AS max_retries,
     unnest(@worker_ids::text[]) AS worker_id, unnest(@claimed_ats::timestamptz[]) AS claimed_at, unnest(@heartbeat_ats::timestamptz[]) AS heartbeat_at,
     unnest(@errors::text[]) AS error, unnest(@started_ats::timestamptz[]) AS started_at,
-    unnest(@ended_ats::timestamptz[]) AS ended_at) AS u
+    unnest(@ended_ats::timestamptz[]) AS ended_at, unnest(@lost_attempts::integer[]) AS lost_attempts,
+    unnest(@parked_ats::timestamptz[]) AS parked_at, unnest(@parked_reasons::text[]) AS parked_reason) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id;
 
 -- Withdraws the tasks of ended executions that no worker has taken up. A task
 -- that runs is left to its worker, whose result is then ignored.
 -- name: TasksCancelPending :exec
-UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = @now::timestamptz
+UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = @now::timestamptz, parked_at = NULL, parked_reason = ''
 WHERE t.workflow_id = ANY (@workflow_ids::uuid[]) AND t.status = 'PENDING';
 
 -- name: TaskGet :one
 SELECT * FROM task_execution WHERE id = @id AND org_id = @org_id;
+
+-- name: TasksOfWorkflow :many
+SELECT * FROM task_execution WHERE workflow_id = @workflow_id AND (org_id = @org_id) IS TRUE
+ORDER BY scheduled_seq, id LIMIT @max;
 
 -- name: TasksClaim :many
 WITH picked AS MATERIALIZED (
@@ -50,14 +56,21 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = (@worker_ids::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
-        execution_count = t.execution_count + 1
-    FROM numbered n WHERE t.id = n.id AND (t.org_id = @org_id) IS TRUE AND t.status = 'PENDING'
+        execution_count = t.execution_count + 1, claim_id = @claim_id
+    FROM numbered n WHERE t.id = n.id AND (t.org_id = @org_id) IS TRUE AND t.status = 'PENDING' AND t.parked_at IS NULL
     RETURNING t.*
 )
 SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
 FROM claimed t JOIN numbered n ON n.id = t.id
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL;
+
+-- What a claim took whose answer was lost.
+-- name: TasksOfClaim :many
+SELECT sqlc.embed(t), e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
+LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
+LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
+WHERE t.ended_at IS NULL AND t.status = 'RUNNING' AND t.claim_id = @claim_id AND (t.org_id = @org_id) IS TRUE;
 
 -- Running tasks that gave no sign of life for a while, a page in the order of ids.
 -- name: TasksStale :many
@@ -99,6 +112,14 @@ SELECT * FROM task_attempt WHERE task_id = @task_id AND org_id = @org_id ORDER B
 INSERT INTO task_log (task_id, org_id, level, message)
 SELECT t.id, t.org_id, @level::text, @message::text FROM task_execution t WHERE t.id = @task_id AND t.org_id = @org_id;
 
+-- name: TaskLogsPage :many
+SELECT id, level, message, logged_at FROM task_log
+WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text)
+ORDER BY id LIMIT @max OFFSET @skip;
+
+-- name: TaskLogsCount :one
+SELECT count(*) FROM task_log WHERE task_id = @task_id AND org_id = @org_id AND (@level::text = '' OR upper(level) = @level::text);
+
 -- name: TaskLogsList :many
 SELECT level, message, logged_at FROM task_log WHERE task_id = @task_id AND org_id = @org_id ORDER BY id LIMIT @max;
 
@@ -118,3 +139,14 @@ DELETE FROM task_state WHERE task_id = @task_id AND org_id = @org_id;
 
 -- name: TaskStateKeys :many
 SELECT key FROM task_state WHERE task_id = @task_id AND org_id = @org_id ORDER BY key;
+
+-- As ExecutionStamps, for tasks.
+-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY (@ids::uuid[]);
+-- Parked tasks of an organization, as ExecutionsParked.
+-- name: TasksParked :many
+SELECT * FROM task_execution
+WHERE org_id = @org_id AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > (@after_at::timestamptz, @after_id::uuid)
+  AND (cardinality(@ids::uuid[]) = 0 OR id = ANY (@ids::uuid[]))
+  AND (@kind::text = '' OR kind = @kind::text) AND (@queue::text = '' OR queue = @queue::text)
+ORDER BY parked_at, id LIMIT @max;

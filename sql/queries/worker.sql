@@ -22,6 +22,20 @@ ON CONFLICT DO NOTHING;
 -- name: WorkerFind :one
 SELECT * FROM worker WHERE org_id = @org_id AND (name = @name OR id::text = @name) ORDER BY (id::text = @name) DESC LIMIT 1;
 
+-- name: WorkerGet :one
+SELECT sqlc.embed(worker), (last_seen_at > now() - @silence::interval)::boolean AS online FROM worker WHERE org_id = @org_id AND id = @id;
+
+-- name: WorkersList :many
+SELECT sqlc.embed(worker), (last_seen_at > now() - @silence::interval)::boolean AS online FROM worker
+WHERE org_id = @org_id AND (@worker_type::text = '' OR worker_type = @worker_type::text)
+ORDER BY name LIMIT @max OFFSET @skip;
+
+-- name: WorkersOfKind :many
+SELECT sqlc.embed(w), (w.last_seen_at > now() - @silence::interval)::boolean AS online FROM worker w
+WHERE w.org_id = @org_id AND w.id IN (
+    SELECT c.worker_id FROM worker_capability c WHERE c.org_id = @org_id AND c.class = @class AND c.kind = @kind)
+ORDER BY w.name LIMIT @max;
+
 -- name: WorkerCapabilitiesList :many
 SELECT DISTINCT class, kind FROM worker_capability WHERE worker_id = @worker_id AND org_id = @org_id ORDER BY class, kind;
 
@@ -49,6 +63,23 @@ ON CONFLICT (org_id, class, kind) DO UPDATE SET name = excluded.name, descriptio
     cancellable = excluded.cancellable, tags = excluded.tags, retry_policy = excluded.retry_policy,
     input_schema = excluded.input_schema, output_schema = excluded.output_schema, metadata = excluded.metadata,
     last_registered_at = now();
+
+-- name: DefinitionInputSchema :one
+SELECT input_schema FROM definition WHERE org_id = @org_id AND class = @class AND kind = @kind;
+
+-- Definitions with how many of the workers that can execute them are online. A
+-- kind narrows them to one, a worker to those that it can execute.
+-- name: DefinitionsPage :many
+SELECT sqlc.embed(d), (
+    SELECT count(DISTINCT w.id) FROM worker_capability c JOIN worker w ON w.id = c.worker_id
+    WHERE c.org_id = d.org_id AND c.class = d.class AND c.kind = d.kind AND w.last_seen_at > now() - @silence::interval
+)::integer AS online
+FROM definition d
+WHERE d.org_id = @org_id AND d.class = @class AND (@kind::text = '' OR d.kind = @kind::text)
+  AND (sqlc.narg('worker_id')::uuid IS NULL OR d.kind IN (
+    SELECT c.kind FROM worker_capability c
+    WHERE c.worker_id = sqlc.narg('worker_id')::uuid AND c.org_id = @org_id AND c.class = @class))
+ORDER BY d.kind LIMIT @max OFFSET @skip;
 
 -- name: DefinitionsList :many
 SELECT * FROM definition WHERE org_id = @org_id AND class = @class ORDER BY kind;

@@ -154,6 +154,10 @@ type TaskExecution struct {
 	CreatedAt       time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	ClaimID         int64
+	LostAttempts    int32
+	ParkedAt        *time.Time
+	ParkedReason    string
 	Traceparent     string
 }
 
@@ -266,5 +270,10 @@ type WorkflowExecution struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	ClaimID         int64
+	HistoryBytes    int64
+	LostActivations int32
+	ParkedAt        *time.Time
+	ParkedReason    string
 	Traceparent     string
 }

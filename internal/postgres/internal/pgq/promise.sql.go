@@ -26,6 +26,27 @@ func (q *Queries) PromiseFindByName(ctx context.Context, db DBTX, orgID uuid.UUI
 	return id, err
 }
 
+const promiseGet = `-- name: PromiseGet :one
+SELECT id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at, settled_at FROM promise WHERE id = $1 AND org_id = $2
+`
+
+func (q *Queries) PromiseGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*Promise, error) {
+	row := db.QueryRow(ctx, promiseGet, iD, orgID)
+	var i Promise
+	err := row.Scan(
+		&i.ID,
+		&i.OrgID,
+		&i.ExecutionID,
+		&i.Name,
+		&i.Status,
+		&i.TimeoutAt,
+		&i.IdempotencyKey,
+		&i.CreatedAt,
+		&i.SettledAt,
+	)
+	return &i, err
+}
+
 const promisesCancelPending = `-- name: PromisesCancelPending :exec
 UPDATE promise SET status = 'CANCELLED', settled_at = $1::timestamptz WHERE execution_id = ANY ($2::uuid[]) AND status = 'PENDING'
 `
@@ -69,6 +90,40 @@ func (q *Queries) PromisesInsert(ctx context.Context, db DBTX, arg *PromisesInse
 		arg.IdempotencyKeys,
 	)
 	return err
+}
+
+const promisesOfExecution = `-- name: PromisesOfExecution :many
+SELECT id, org_id, execution_id, name, status, timeout_at, idempotency_key, created_at, settled_at FROM promise WHERE execution_id = $1 AND org_id = $2 ORDER BY created_at, id LIMIT $3
+`
+
+func (q *Queries) PromisesOfExecution(ctx context.Context, db DBTX, executionID uuid.UUID, orgID uuid.UUID, max int32) ([]*Promise, error) {
+	rows, err := db.Query(ctx, promisesOfExecution, executionID, orgID, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*Promise
+	for rows.Next() {
+		var i Promise
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.ExecutionID,
+			&i.Name,
+			&i.Status,
+			&i.TimeoutAt,
+			&i.IdempotencyKey,
+			&i.CreatedAt,
+			&i.SettledAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const promisesUpdate = `-- name: PromisesUpdate :exec

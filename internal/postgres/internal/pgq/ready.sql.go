@@ -35,6 +35,65 @@ func (q *Queries) ReadyDeleteTasksOf(ctx context.Context, db DBTX, workflowIds [
 	return err
 }
 
+const readyDepths = `-- name: ReadyDepths :many
+WITH RECURSIVE q AS (
+    (SELECT r.queue FROM ready r WHERE r.class = $1 AND r.org_id = $2 ORDER BY r.queue LIMIT 1)
+    UNION ALL
+    SELECT n.queue FROM q, LATERAL (
+        SELECT r.queue FROM ready r WHERE r.class = $1 AND r.org_id = $2 AND r.queue > q.queue
+        ORDER BY r.queue LIMIT 1) AS n
+)
+SELECT q.queue::text AS queue, (
+    SELECT count(*) FROM (
+        SELECT r.id FROM ready r WHERE r.class = $1 AND r.org_id = $2 AND r.queue = q.queue LIMIT $3) AS few
+)::bigint AS depth, (
+    SELECT r.listed_at FROM ready r WHERE r.class = $1 AND r.org_id = $2 AND r.queue = q.queue
+    ORDER BY r.score, r.id LIMIT 1
+)::timestamptz AS oldest_at
+FROM q LIMIT $4
+`
+
+type ReadyDepthsParams struct {
+	Class   string
+	OrgID   uuid.UUID
+	Deepest int32
+	Max     int32
+}
+
+type ReadyDepthsRow struct {
+	Queue    string
+	Depth    int64
+	OldestAt time.Time
+}
+
+// The queues of an organization that have a backlog of one class, as ReadyQueues
+// finds them. Depths are counted up to a bound; the first in line stands for the
+// one that waits longest.
+func (q *Queries) ReadyDepths(ctx context.Context, db DBTX, arg *ReadyDepthsParams) ([]*ReadyDepthsRow, error) {
+	rows, err := db.Query(ctx, readyDepths,
+		arg.Class,
+		arg.OrgID,
+		arg.Deepest,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ReadyDepthsRow
+	for rows.Next() {
+		var i ReadyDepthsRow
+		if err := rows.Scan(&i.Queue, &i.Depth, &i.OldestAt); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const readyInsert = `-- name: ReadyInsert :exec
 INSERT INTO ready (class, id, org_id, queue, kind, score)
 SELECT unnest($1::text[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::text[]), unnest($5::text[]), unnest($6::timestamptz[])

@@ -65,7 +65,7 @@ WITH named AS MATERIALIZED (
     SELECT id FROM named
     UNION SELECT w.parent_id FROM workflow_execution w WHERE w.id = ANY ($6::uuid[]) AND w.parent_id IS NOT NULL
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent FROM workflow_execution w WHERE w.id IN (SELECT id FROM wanted) ORDER BY w.id FOR NO KEY UPDATE OF w
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent FROM workflow_execution w WHERE w.id IN (SELECT id FROM wanted) ORDER BY w.id FOR NO KEY UPDATE OF w
 `
 
 type ExecutionsLockParams struct {
@@ -118,6 +118,11 @@ func (q *Queries) ExecutionsLock(ctx context.Context, db DBTX, arg *ExecutionsLo
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.UpdatedAt,
+			&i.ClaimID,
+			&i.HistoryBytes,
+			&i.LostActivations,
+			&i.ParkedAt,
+			&i.ParkedReason,
 			&i.Traceparent,
 		); err != nil {
 			return nil, err
@@ -230,7 +235,7 @@ func (q *Queries) StepBegin(ctx context.Context, db DBTX) (*StepBeginRow, error)
 }
 
 const tasksLock = `-- name: TasksLock :many
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent FROM task_execution t WHERE t.id = ANY ($1::uuid[]) ORDER BY t.id FOR NO KEY UPDATE
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent FROM task_execution t WHERE t.id = ANY ($1::uuid[]) ORDER BY t.id FOR NO KEY UPDATE
 `
 
 func (q *Queries) TasksLock(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*TaskExecution, error) {
@@ -265,6 +270,10 @@ func (q *Queries) TasksLock(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*T
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.ClaimID,
+			&i.LostAttempts,
+			&i.ParkedAt,
+			&i.ParkedReason,
 			&i.Traceparent,
 		); err != nil {
 			return nil, err
@@ -318,4 +327,18 @@ func (q *Queries) XactStatus(ctx context.Context, db DBTX, xid string) (string, 
 	var status string
 	err := row.Scan(&status)
 	return status, err
+}
+
+const xactWrote = `-- name: XactWrote :one
+SELECT (EXISTS (SELECT FROM task_execution t WHERE t.id = ANY ($1::uuid[]) AND t.xmin::text = $2::text)
+     OR EXISTS (SELECT FROM workflow_execution w WHERE w.id = ANY ($3::uuid[]) AND w.xmin::text = $2::text))::boolean AS wrote
+`
+
+// Whether a transaction wrote the present version of one of these rows. Its number
+// alone is no proof: a crashed server may give it to another one.
+func (q *Queries) XactWrote(ctx context.Context, db DBTX, taskIds []uuid.UUID, xmin string, executionIds []uuid.UUID) (bool, error) {
+	row := db.QueryRow(ctx, xactWrote, taskIds, xmin, executionIds)
+	var wrote bool
+	err := row.Scan(&wrote)
+	return wrote, err
 }

@@ -83,7 +83,7 @@ func (q *Queries) TaskAttemptsList(ctx context.Context, db DBTX, taskID uuid.UUI
 }
 
 const taskGet = `-- name: TaskGet :one
-SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, traceparent FROM task_execution WHERE id = $1 AND org_id = $2
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution WHERE id = $1 AND org_id = $2
 `
 
 func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*TaskExecution, error) {
@@ -112,6 +112,10 @@ func (q *Queries) TaskGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.ClaimID,
+		&i.LostAttempts,
+		&i.ParkedAt,
+		&i.ParkedReason,
 		&i.Traceparent,
 	)
 	return &i, err
@@ -154,6 +158,17 @@ func (q *Queries) TaskLogInsert(ctx context.Context, db DBTX, arg *TaskLogInsert
 	return result.RowsAffected(), nil
 }
 
+const taskLogsCount = `-- name: TaskLogsCount :one
+SELECT count(*) FROM task_log WHERE task_id = $1 AND org_id = $2 AND ($3::text = '' OR upper(level) = $3::text)
+`
+
+func (q *Queries) TaskLogsCount(ctx context.Context, db DBTX, taskID uuid.UUID, orgID uuid.UUID, level string) (int64, error) {
+	row := db.QueryRow(ctx, taskLogsCount, taskID, orgID, level)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const taskLogsList = `-- name: TaskLogsList :many
 SELECT level, message, logged_at FROM task_log WHERE task_id = $1 AND org_id = $2 ORDER BY id LIMIT $3
 `
@@ -174,6 +189,58 @@ func (q *Queries) TaskLogsList(ctx context.Context, db DBTX, taskID uuid.UUID, o
 	for rows.Next() {
 		var i TaskLogsListRow
 		if err := rows.Scan(&i.Level, &i.Message, &i.LoggedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const taskLogsPage = `-- name: TaskLogsPage :many
+SELECT id, level, message, logged_at FROM task_log
+WHERE task_id = $1 AND org_id = $2 AND ($3::text = '' OR upper(level) = $3::text)
+ORDER BY id LIMIT $5 OFFSET $4
+`
+
+type TaskLogsPageParams struct {
+	TaskID uuid.UUID
+	OrgID  uuid.UUID
+	Level  string
+	Skip   int32
+	Max    int32
+}
+
+type TaskLogsPageRow struct {
+	ID       int64
+	Level    string
+	Message  string
+	LoggedAt time.Time
+}
+
+func (q *Queries) TaskLogsPage(ctx context.Context, db DBTX, arg *TaskLogsPageParams) ([]*TaskLogsPageRow, error) {
+	rows, err := db.Query(ctx, taskLogsPage,
+		arg.TaskID,
+		arg.OrgID,
+		arg.Level,
+		arg.Skip,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskLogsPageRow
+	for rows.Next() {
+		var i TaskLogsPageRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Level,
+			&i.Message,
+			&i.LoggedAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -243,6 +310,36 @@ func (q *Queries) TaskSetProgress(ctx context.Context, db DBTX, arg *TaskSetProg
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const taskStamps = `-- name: TaskStamps :many
+SELECT id, (status || ' ' || execution_count)::text AS stamp FROM task_execution WHERE id = ANY ($1::uuid[])
+`
+
+type TaskStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// As ExecutionStamps, for tasks.
+func (q *Queries) TaskStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*TaskStampsRow, error) {
+	rows, err := db.Query(ctx, taskStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskStampsRow
+	for rows.Next() {
+		var i TaskStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const taskStateClear = `-- name: TaskStateClear :exec
@@ -325,7 +422,7 @@ func (q *Queries) TaskStateSet(ctx context.Context, db DBTX, arg *TaskStateSetPa
 }
 
 const tasksCancelPending = `-- name: TasksCancelPending :exec
-UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = $1::timestamptz
+UPDATE task_execution t SET status = 'CANCELLED', error = 'the workflow ended', ended_at = $1::timestamptz, parked_at = NULL, parked_reason = ''
 WHERE t.workflow_id = ANY ($2::uuid[]) AND t.status = 'PENDING'
 `
 
@@ -349,11 +446,11 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE task_execution t SET status = 'RUNNING', worker_id = ($4::text[])[n.n], claimed_at = clock_timestamp(),
         heartbeat_at = clock_timestamp(), started_at = coalesce(t.started_at, clock_timestamp()),
-        execution_count = t.execution_count + 1
-    FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING'
-    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent
+        execution_count = t.execution_count + 1, claim_id = $5
+    FROM numbered n WHERE t.id = n.id AND (t.org_id = $1) IS TRUE AND t.status = 'PENDING' AND t.parked_at IS NULL
+    RETURNING t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent
 )
-SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.traceparent, e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent, e.data AS scheduled_data, p.input AS payload_input, (t.claimed_at - n.listed_at)::interval AS waited
 FROM claimed t JOIN numbered n ON n.id = t.id
 LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
 LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
@@ -364,6 +461,7 @@ type TasksClaimParams struct {
 	Queue     string
 	Kinds     []string
 	WorkerIds []string
+	ClaimID   int64
 }
 
 type TasksClaimRow struct {
@@ -379,6 +477,7 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 		arg.Queue,
 		arg.Kinds,
 		arg.WorkerIds,
+		arg.ClaimID,
 	)
 	if err != nil {
 		return nil, err
@@ -410,6 +509,10 @@ func (q *Queries) TasksClaim(ctx context.Context, db DBTX, arg *TasksClaimParams
 			&i.TaskExecution.CreatedAt,
 			&i.TaskExecution.StartedAt,
 			&i.TaskExecution.EndedAt,
+			&i.TaskExecution.ClaimID,
+			&i.TaskExecution.LostAttempts,
+			&i.TaskExecution.ParkedAt,
+			&i.TaskExecution.ParkedReason,
 			&i.TaskExecution.Traceparent,
 			&i.ScheduledData,
 			&i.PayloadInput,
@@ -491,6 +594,198 @@ func (q *Queries) TasksInsert(ctx context.Context, db DBTX, arg *TasksInsertPara
 	return err
 }
 
+const tasksOfClaim = `-- name: TasksOfClaim :many
+SELECT t.id, t.org_id, t.workflow_id, t.kind, t.queue, t.status, t.execution_count, t.max_retries, t.timeout_ms, t.history_month, t.scheduled_seq, t.worker_id, t.claimed_at, t.heartbeat_at, t.progress, t.progress_details, t.error, t.idempotency_key, t.metadata, t.created_at, t.started_at, t.ended_at, t.claim_id, t.lost_attempts, t.parked_at, t.parked_reason, t.traceparent, e.data AS scheduled_data, p.input AS payload_input FROM task_execution t
+LEFT JOIN workflow_event e ON e.execution_id = t.workflow_id AND e.history_month = t.history_month AND e.seq = t.scheduled_seq
+LEFT JOIN task_payload p ON p.task_id = t.id AND t.workflow_id IS NULL
+WHERE t.ended_at IS NULL AND t.status = 'RUNNING' AND t.claim_id = $1 AND (t.org_id = $2) IS TRUE
+`
+
+type TasksOfClaimRow struct {
+	TaskExecution TaskExecution
+	ScheduledData []byte
+	PayloadInput  []byte
+}
+
+// What a claim took whose answer was lost.
+func (q *Queries) TasksOfClaim(ctx context.Context, db DBTX, claimID int64, orgID uuid.UUID) ([]*TasksOfClaimRow, error) {
+	rows, err := db.Query(ctx, tasksOfClaim, claimID, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TasksOfClaimRow
+	for rows.Next() {
+		var i TasksOfClaimRow
+		if err := rows.Scan(
+			&i.TaskExecution.ID,
+			&i.TaskExecution.OrgID,
+			&i.TaskExecution.WorkflowID,
+			&i.TaskExecution.Kind,
+			&i.TaskExecution.Queue,
+			&i.TaskExecution.Status,
+			&i.TaskExecution.ExecutionCount,
+			&i.TaskExecution.MaxRetries,
+			&i.TaskExecution.TimeoutMs,
+			&i.TaskExecution.HistoryMonth,
+			&i.TaskExecution.ScheduledSeq,
+			&i.TaskExecution.WorkerID,
+			&i.TaskExecution.ClaimedAt,
+			&i.TaskExecution.HeartbeatAt,
+			&i.TaskExecution.Progress,
+			&i.TaskExecution.ProgressDetails,
+			&i.TaskExecution.Error,
+			&i.TaskExecution.IdempotencyKey,
+			&i.TaskExecution.Metadata,
+			&i.TaskExecution.CreatedAt,
+			&i.TaskExecution.StartedAt,
+			&i.TaskExecution.EndedAt,
+			&i.TaskExecution.ClaimID,
+			&i.TaskExecution.LostAttempts,
+			&i.TaskExecution.ParkedAt,
+			&i.TaskExecution.ParkedReason,
+			&i.TaskExecution.Traceparent,
+			&i.ScheduledData,
+			&i.PayloadInput,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tasksOfWorkflow = `-- name: TasksOfWorkflow :many
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution WHERE workflow_id = $1 AND (org_id = $2) IS TRUE
+ORDER BY scheduled_seq, id LIMIT $3
+`
+
+func (q *Queries) TasksOfWorkflow(ctx context.Context, db DBTX, workflowID *uuid.UUID, orgID uuid.UUID, max int32) ([]*TaskExecution, error) {
+	rows, err := db.Query(ctx, tasksOfWorkflow, workflowID, orgID, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskExecution
+	for rows.Next() {
+		var i TaskExecution
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.WorkflowID,
+			&i.Kind,
+			&i.Queue,
+			&i.Status,
+			&i.ExecutionCount,
+			&i.MaxRetries,
+			&i.TimeoutMs,
+			&i.HistoryMonth,
+			&i.ScheduledSeq,
+			&i.WorkerID,
+			&i.ClaimedAt,
+			&i.HeartbeatAt,
+			&i.Progress,
+			&i.ProgressDetails,
+			&i.Error,
+			&i.IdempotencyKey,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+			&i.ClaimID,
+			&i.LostAttempts,
+			&i.ParkedAt,
+			&i.ParkedReason,
+			&i.Traceparent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tasksParked = `-- name: TasksParked :many
+SELECT id, org_id, workflow_id, kind, queue, status, execution_count, max_retries, timeout_ms, history_month, scheduled_seq, worker_id, claimed_at, heartbeat_at, progress, progress_details, error, idempotency_key, metadata, created_at, started_at, ended_at, claim_id, lost_attempts, parked_at, parked_reason, traceparent FROM task_execution
+WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
+  AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
+  AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
+ORDER BY parked_at, id LIMIT $7
+`
+
+type TasksParkedParams struct {
+	OrgID   uuid.UUID
+	AfterAt time.Time
+	AfterID uuid.UUID
+	Ids     []uuid.UUID
+	Kind    string
+	Queue   string
+	Max     int32
+}
+
+// Parked tasks of an organization, as ExecutionsParked.
+func (q *Queries) TasksParked(ctx context.Context, db DBTX, arg *TasksParkedParams) ([]*TaskExecution, error) {
+	rows, err := db.Query(ctx, tasksParked,
+		arg.OrgID,
+		arg.AfterAt,
+		arg.AfterID,
+		arg.Ids,
+		arg.Kind,
+		arg.Queue,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*TaskExecution
+	for rows.Next() {
+		var i TaskExecution
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.WorkflowID,
+			&i.Kind,
+			&i.Queue,
+			&i.Status,
+			&i.ExecutionCount,
+			&i.MaxRetries,
+			&i.TimeoutMs,
+			&i.HistoryMonth,
+			&i.ScheduledSeq,
+			&i.WorkerID,
+			&i.ClaimedAt,
+			&i.HeartbeatAt,
+			&i.Progress,
+			&i.ProgressDetails,
+			&i.Error,
+			&i.IdempotencyKey,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+			&i.ClaimID,
+			&i.LostAttempts,
+			&i.ParkedAt,
+			&i.ParkedReason,
+			&i.Traceparent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const tasksStale = `-- name: TasksStale :many
 SELECT id, org_id, worker_id, claimed_at, (clock_timestamp() - heartbeat_at)::interval AS silence FROM task_execution
 WHERE ended_at IS NULL AND status = 'RUNNING' AND heartbeat_at < clock_timestamp() - $1::interval AND id > $2
@@ -536,12 +831,14 @@ const tasksUpdate = `-- name: TasksUpdate :exec
 UPDATE task_execution t SET status = u.status, execution_count = u.execution_count, max_retries = u.max_retries, worker_id = u.worker_id,
     claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), heartbeat_at = nullif(u.heartbeat_at, '0001-01-01 00:00:00+00'),
     error = u.error, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
-    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00')
+    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00'), lost_attempts = u.lost_attempts,
+    parked_at = nullif(u.parked_at, '0001-01-01 00:00:00+00'), parked_reason = u.parked_reason
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS status,
     unnest($4::integer[]) AS execution_count, unnest($5::integer[]) AS max_retries,
     unnest($6::text[]) AS worker_id, unnest($7::timestamptz[]) AS claimed_at, unnest($8::timestamptz[]) AS heartbeat_at,
     unnest($9::text[]) AS error, unnest($10::timestamptz[]) AS started_at,
-    unnest($11::timestamptz[]) AS ended_at) AS u
+    unnest($11::timestamptz[]) AS ended_at, unnest($12::integer[]) AS lost_attempts,
+    unnest($13::timestamptz[]) AS parked_at, unnest($14::text[]) AS parked_reason) AS u
 WHERE t.id = u.id AND t.org_id = u.org_id
 `
 
@@ -557,6 +854,9 @@ type TasksUpdateParams struct {
 	Errors          []string
 	StartedAts      []time.Time
 	EndedAts        []time.Time
+	LostAttempts    []int32
+	ParkedAts       []time.Time
+	ParkedReasons   []string
 }
 
 func (q *Queries) TasksUpdate(ctx context.Context, db DBTX, arg *TasksUpdateParams) error {
@@ -572,6 +872,9 @@ func (q *Queries) TasksUpdate(ctx context.Context, db DBTX, arg *TasksUpdatePara
 		arg.Errors,
 		arg.StartedAts,
 		arg.EndedAts,
+		arg.LostAttempts,
+		arg.ParkedAts,
+		arg.ParkedReasons,
 	)
 	return err
 }

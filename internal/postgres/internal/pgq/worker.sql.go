@@ -12,6 +12,17 @@ import (
 	"time"
 )
 
+const definitionInputSchema = `-- name: DefinitionInputSchema :one
+SELECT input_schema FROM definition WHERE org_id = $1 AND class = $2 AND kind = $3
+`
+
+func (q *Queries) DefinitionInputSchema(ctx context.Context, db DBTX, orgID uuid.UUID, class string, kind string) ([]byte, error) {
+	row := db.QueryRow(ctx, definitionInputSchema, orgID, class, kind)
+	var input_schema []byte
+	err := row.Scan(&input_schema)
+	return input_schema, err
+}
+
 const definitionsList = `-- name: DefinitionsList :many
 SELECT org_id, class, kind, name, description, version, content_hash, timeout_seconds, cancellable, tags, retry_policy, input_schema, output_schema, metadata, first_seen_at, last_registered_at, id FROM definition WHERE org_id = $1 AND class = $2 ORDER BY kind
 `
@@ -43,6 +54,83 @@ func (q *Queries) DefinitionsList(ctx context.Context, db DBTX, orgID uuid.UUID,
 			&i.FirstSeenAt,
 			&i.LastRegisteredAt,
 			&i.ID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const definitionsPage = `-- name: DefinitionsPage :many
+SELECT d.org_id, d.class, d.kind, d.name, d.description, d.version, d.content_hash, d.timeout_seconds, d.cancellable, d.tags, d.retry_policy, d.input_schema, d.output_schema, d.metadata, d.first_seen_at, d.last_registered_at, d.id, (
+    SELECT count(DISTINCT w.id) FROM worker_capability c JOIN worker w ON w.id = c.worker_id
+    WHERE c.org_id = d.org_id AND c.class = d.class AND c.kind = d.kind AND w.last_seen_at > now() - $1::interval
+)::integer AS online
+FROM definition d
+WHERE d.org_id = $2 AND d.class = $3 AND ($4::text = '' OR d.kind = $4::text)
+  AND ($5::uuid IS NULL OR d.kind IN (
+    SELECT c.kind FROM worker_capability c
+    WHERE c.worker_id = $5::uuid AND c.org_id = $2 AND c.class = $3))
+ORDER BY d.kind LIMIT $7 OFFSET $6
+`
+
+type DefinitionsPageParams struct {
+	Silence  time.Duration
+	OrgID    uuid.UUID
+	Class    string
+	Kind     string
+	WorkerID *uuid.UUID
+	Skip     int32
+	Max      int32
+}
+
+type DefinitionsPageRow struct {
+	Definition Definition
+	Online     int32
+}
+
+// Definitions with how many of the workers that can execute them are online. A
+// kind narrows them to one, a worker to those that it can execute.
+func (q *Queries) DefinitionsPage(ctx context.Context, db DBTX, arg *DefinitionsPageParams) ([]*DefinitionsPageRow, error) {
+	rows, err := db.Query(ctx, definitionsPage,
+		arg.Silence,
+		arg.OrgID,
+		arg.Class,
+		arg.Kind,
+		arg.WorkerID,
+		arg.Skip,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*DefinitionsPageRow
+	for rows.Next() {
+		var i DefinitionsPageRow
+		if err := rows.Scan(
+			&i.Definition.OrgID,
+			&i.Definition.Class,
+			&i.Definition.Kind,
+			&i.Definition.Name,
+			&i.Definition.Description,
+			&i.Definition.Version,
+			&i.Definition.ContentHash,
+			&i.Definition.TimeoutSeconds,
+			&i.Definition.Cancellable,
+			&i.Definition.Tags,
+			&i.Definition.RetryPolicy,
+			&i.Definition.InputSchema,
+			&i.Definition.OutputSchema,
+			&i.Definition.Metadata,
+			&i.Definition.FirstSeenAt,
+			&i.Definition.LastRegisteredAt,
+			&i.Definition.ID,
+			&i.Online,
 		); err != nil {
 			return nil, err
 		}
@@ -213,6 +301,34 @@ func (q *Queries) WorkerFind(ctx context.Context, db DBTX, orgID uuid.UUID, name
 	return &i, err
 }
 
+const workerGet = `-- name: WorkerGet :one
+SELECT worker.id, worker.org_id, worker.name, worker.version, worker.worker_type, worker.host_name, worker.process_id, worker.metadata, worker.registered_at, worker.last_seen_at, (last_seen_at > now() - $1::interval)::boolean AS online FROM worker WHERE org_id = $2 AND id = $3
+`
+
+type WorkerGetRow struct {
+	Worker Worker
+	Online bool
+}
+
+func (q *Queries) WorkerGet(ctx context.Context, db DBTX, silence time.Duration, orgID uuid.UUID, iD uuid.UUID) (*WorkerGetRow, error) {
+	row := db.QueryRow(ctx, workerGet, silence, orgID, iD)
+	var i WorkerGetRow
+	err := row.Scan(
+		&i.Worker.ID,
+		&i.Worker.OrgID,
+		&i.Worker.Name,
+		&i.Worker.Version,
+		&i.Worker.WorkerType,
+		&i.Worker.HostName,
+		&i.Worker.ProcessID,
+		&i.Worker.Metadata,
+		&i.Worker.RegisteredAt,
+		&i.Worker.LastSeenAt,
+		&i.Online,
+	)
+	return &i, err
+}
+
 const workerSilence = `-- name: WorkerSilence :one
 SELECT (clock_timestamp() - last_seen_at)::interval AS silence FROM worker WHERE org_id = $1 AND (name = $2 OR id::text = $2) ORDER BY last_seen_at DESC LIMIT 1
 `
@@ -258,6 +374,121 @@ func (q *Queries) WorkerUpsert(ctx context.Context, db DBTX, arg *WorkerUpsertPa
 	var id uuid.UUID
 	err := row.Scan(&id)
 	return id, err
+}
+
+const workersList = `-- name: WorkersList :many
+SELECT worker.id, worker.org_id, worker.name, worker.version, worker.worker_type, worker.host_name, worker.process_id, worker.metadata, worker.registered_at, worker.last_seen_at, (last_seen_at > now() - $1::interval)::boolean AS online FROM worker
+WHERE org_id = $2 AND ($3::text = '' OR worker_type = $3::text)
+ORDER BY name LIMIT $5 OFFSET $4
+`
+
+type WorkersListParams struct {
+	Silence    time.Duration
+	OrgID      uuid.UUID
+	WorkerType string
+	Skip       int32
+	Max        int32
+}
+
+type WorkersListRow struct {
+	Worker Worker
+	Online bool
+}
+
+func (q *Queries) WorkersList(ctx context.Context, db DBTX, arg *WorkersListParams) ([]*WorkersListRow, error) {
+	rows, err := db.Query(ctx, workersList,
+		arg.Silence,
+		arg.OrgID,
+		arg.WorkerType,
+		arg.Skip,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WorkersListRow
+	for rows.Next() {
+		var i WorkersListRow
+		if err := rows.Scan(
+			&i.Worker.ID,
+			&i.Worker.OrgID,
+			&i.Worker.Name,
+			&i.Worker.Version,
+			&i.Worker.WorkerType,
+			&i.Worker.HostName,
+			&i.Worker.ProcessID,
+			&i.Worker.Metadata,
+			&i.Worker.RegisteredAt,
+			&i.Worker.LastSeenAt,
+			&i.Online,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const workersOfKind = `-- name: WorkersOfKind :many
+SELECT w.id, w.org_id, w.name, w.version, w.worker_type, w.host_name, w.process_id, w.metadata, w.registered_at, w.last_seen_at, (w.last_seen_at > now() - $1::interval)::boolean AS online FROM worker w
+WHERE w.org_id = $2 AND w.id IN (
+    SELECT c.worker_id FROM worker_capability c WHERE c.org_id = $2 AND c.class = $3 AND c.kind = $4)
+ORDER BY w.name LIMIT $5
+`
+
+type WorkersOfKindParams struct {
+	Silence time.Duration
+	OrgID   uuid.UUID
+	Class   string
+	Kind    string
+	Max     int32
+}
+
+type WorkersOfKindRow struct {
+	Worker Worker
+	Online bool
+}
+
+func (q *Queries) WorkersOfKind(ctx context.Context, db DBTX, arg *WorkersOfKindParams) ([]*WorkersOfKindRow, error) {
+	rows, err := db.Query(ctx, workersOfKind,
+		arg.Silence,
+		arg.OrgID,
+		arg.Class,
+		arg.Kind,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WorkersOfKindRow
+	for rows.Next() {
+		var i WorkersOfKindRow
+		if err := rows.Scan(
+			&i.Worker.ID,
+			&i.Worker.OrgID,
+			&i.Worker.Name,
+			&i.Worker.Version,
+			&i.Worker.WorkerType,
+			&i.Worker.HostName,
+			&i.Worker.ProcessID,
+			&i.Worker.Metadata,
+			&i.Worker.RegisteredAt,
+			&i.Worker.LastSeenAt,
+			&i.Online,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const workersSeen = `-- name: WorkersSeen :exec

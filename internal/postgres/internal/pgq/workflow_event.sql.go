@@ -12,6 +12,37 @@ import (
 	"github.com/google/uuid"
 )
 
+const eventFirst = `-- name: EventFirst :one
+SELECT data FROM workflow_event WHERE execution_id = $1 AND history_month = $2 AND seq = 1
+`
+
+// What an execution was started with, and how it ended. The caller has found the
+// execution in its organization.
+func (q *Queries) EventFirst(ctx context.Context, db DBTX, executionID uuid.UUID, historyMonth int32) ([]byte, error) {
+	row := db.QueryRow(ctx, eventFirst, executionID, historyMonth)
+	var data []byte
+	err := row.Scan(&data)
+	return data, err
+}
+
+const eventLastOf = `-- name: EventLastOf :one
+SELECT event_type, data FROM workflow_event
+WHERE execution_id = $1 AND history_month = $2 AND event_type = ANY ($3::text[])
+ORDER BY seq DESC LIMIT 1
+`
+
+type EventLastOfRow struct {
+	EventType string
+	Data      []byte
+}
+
+func (q *Queries) EventLastOf(ctx context.Context, db DBTX, executionID uuid.UUID, historyMonth int32, eventTypes []string) (*EventLastOfRow, error) {
+	row := db.QueryRow(ctx, eventLastOf, executionID, historyMonth, eventTypes)
+	var i EventLastOfRow
+	err := row.Scan(&i.EventType, &i.Data)
+	return &i, err
+}
+
 const eventsInsert = `-- name: EventsInsert :exec
 INSERT INTO workflow_event (history_month, execution_id, seq, event_type, data, created_at)
 SELECT u.history_month, u.execution_id, u.seq, u.event_type, u.data, $1
@@ -38,6 +69,56 @@ func (q *Queries) EventsInsert(ctx context.Context, db DBTX, arg *EventsInsertPa
 		arg.Data,
 	)
 	return err
+}
+
+const eventsPage = `-- name: EventsPage :many
+SELECT seq, event_type, data, created_at FROM workflow_event
+WHERE execution_id = $1 AND history_month = $2 AND seq > $3
+ORDER BY seq LIMIT $4
+`
+
+type EventsPageParams struct {
+	ExecutionID  uuid.UUID
+	HistoryMonth int32
+	After        int32
+	Max          int32
+}
+
+type EventsPageRow struct {
+	Seq       int32
+	EventType string
+	Data      []byte
+	CreatedAt time.Time
+}
+
+func (q *Queries) EventsPage(ctx context.Context, db DBTX, arg *EventsPageParams) ([]*EventsPageRow, error) {
+	rows, err := db.Query(ctx, eventsPage,
+		arg.ExecutionID,
+		arg.HistoryMonth,
+		arg.After,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*EventsPageRow
+	for rows.Next() {
+		var i EventsPageRow
+		if err := rows.Scan(
+			&i.Seq,
+			&i.EventType,
+			&i.Data,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const historyPartitionsEnsure = `-- name: HistoryPartitionsEnsure :one

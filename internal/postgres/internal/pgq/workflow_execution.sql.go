@@ -12,8 +12,49 @@ import (
 	"github.com/google/uuid"
 )
 
+const executionChildren = `-- name: ExecutionChildren :many
+SELECT id, child_name, kind, status, created_at, ended_at FROM workflow_execution
+WHERE parent_id = $1 AND (org_id = $2) IS TRUE ORDER BY created_at, id LIMIT $3
+`
+
+type ExecutionChildrenRow struct {
+	ID        uuid.UUID
+	ChildName string
+	Kind      string
+	Status    string
+	CreatedAt time.Time
+	EndedAt   *time.Time
+}
+
+func (q *Queries) ExecutionChildren(ctx context.Context, db DBTX, parentID *uuid.UUID, orgID uuid.UUID, max int32) ([]*ExecutionChildrenRow, error) {
+	rows, err := db.Query(ctx, executionChildren, parentID, orgID, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionChildrenRow
+	for rows.Next() {
+		var i ExecutionChildrenRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ChildName,
+			&i.Kind,
+			&i.Status,
+			&i.CreatedAt,
+			&i.EndedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const executionGet = `-- name: ExecutionGet :one
-SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, traceparent FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason, traceparent FROM workflow_execution WHERE id = $1 AND (org_id = $2) IS TRUE
 `
 
 func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID uuid.UUID) (*WorkflowExecution, error) {
@@ -42,9 +83,45 @@ func (q *Queries) ExecutionGet(ctx context.Context, db DBTX, iD uuid.UUID, orgID
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.ClaimID,
+		&i.HistoryBytes,
+		&i.LostActivations,
+		&i.ParkedAt,
+		&i.ParkedReason,
 		&i.Traceparent,
 	)
 	return &i, err
+}
+
+const executionStamps = `-- name: ExecutionStamps :many
+SELECT id, (status || ' ' || last_seq || ' ' || activations)::text AS stamp FROM workflow_execution WHERE id = ANY ($1::uuid[])
+`
+
+type ExecutionStampsRow struct {
+	ID    uuid.UUID
+	Stamp string
+}
+
+// A text for each execution that is another one after each change. Whoever asks
+// has found the executions in their organizations.
+func (q *Queries) ExecutionStamps(ctx context.Context, db DBTX, ids []uuid.UUID) ([]*ExecutionStampsRow, error) {
+	rows, err := db.Query(ctx, executionStamps, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionStampsRow
+	for rows.Next() {
+		var i ExecutionStampsRow
+		if err := rows.Scan(&i.ID, &i.Stamp); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const executionTraces = `-- name: ExecutionTraces :many
@@ -92,11 +169,11 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
     UPDATE workflow_execution w SET status = 'RUNNING', news = w.disputed, worker_id = ($4::text[])[n.n],
         claimed_at = clock_timestamp(), started_at = coalesce(w.started_at, clock_timestamp()),
-        activations = w.activations + 1, updated_at = clock_timestamp()
-    FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING'
-    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent
+        activations = w.activations + 1, updated_at = clock_timestamp(), claim_id = $5
+    FROM numbered n WHERE w.id = n.id AND (w.org_id = $1) IS TRUE AND w.status = 'PENDING' AND w.parked_at IS NULL
+    RETURNING w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent
 )
-SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.traceparent, e.data AS started_data, (w.claimed_at - n.listed_at)::interval AS waited
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent, e.data AS started_data, (w.claimed_at - n.listed_at)::interval AS waited
 FROM claimed w JOIN numbered n ON n.id = w.id JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
 `
 
@@ -105,6 +182,7 @@ type ExecutionsClaimParams struct {
 	Queue     string
 	Kinds     []string
 	WorkerIds []string
+	ClaimID   int64
 }
 
 type ExecutionsClaimRow struct {
@@ -121,6 +199,7 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 		arg.Queue,
 		arg.Kinds,
 		arg.WorkerIds,
+		arg.ClaimID,
 	)
 	if err != nil {
 		return nil, err
@@ -152,6 +231,11 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 			&i.WorkflowExecution.StartedAt,
 			&i.WorkflowExecution.EndedAt,
 			&i.WorkflowExecution.UpdatedAt,
+			&i.WorkflowExecution.ClaimID,
+			&i.WorkflowExecution.HistoryBytes,
+			&i.WorkflowExecution.LostActivations,
+			&i.WorkflowExecution.ParkedAt,
+			&i.WorkflowExecution.ParkedReason,
 			&i.WorkflowExecution.Traceparent,
 			&i.StartedData,
 			&i.Waited,
@@ -169,12 +253,12 @@ func (q *Queries) ExecutionsClaim(ctx context.Context, db DBTX, arg *ExecutionsC
 const executionsInsert = `-- name: ExecutionsInsert :exec
 INSERT INTO workflow_execution (id, org_id, kind, queue, status, last_seq, news, history_month, priority_ms, workflow_version,
     parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at,
-    traceparent)
+    traceparent, history_bytes)
 SELECT u.id, u.org_id, u.kind, u.queue, u.status, u.last_seq, u.news, u.history_month, u.priority_ms, u.workflow_version,
     nullif(u.parent_id, '00000000-0000-0000-0000-000000000000'), u.child_name, u.worker_id,
     nullif(u.claimed_at, '0001-01-01 00:00:00+00'), u.activations, u.idempotency_key, nullif(u.metadata, '')::jsonb,
     u.created_at, nullif(u.started_at, '0001-01-01 00:00:00+00'), nullif(u.ended_at, '0001-01-01 00:00:00+00'), u.created_at,
-    u.traceparent
+    u.traceparent, u.history_bytes
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::text[]) AS kind,
     unnest($4::text[]) AS queue, unnest($5::text[]) AS status,
     unnest($6::integer[]) AS last_seq, unnest($7::boolean[]) AS news, unnest($8::integer[]) AS history_month,
@@ -184,7 +268,7 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS org_id, unnest($3::
     unnest($15::integer[]) AS activations, unnest($16::text[]) AS idempotency_key,
     unnest($17::text[]) AS metadata, unnest($18::timestamptz[]) AS created_at,
     unnest($19::timestamptz[]) AS started_at, unnest($20::timestamptz[]) AS ended_at,
-    unnest($21::text[]) AS traceparent) AS u
+    unnest($21::text[]) AS traceparent, unnest($22::bigint[]) AS history_bytes) AS u
 `
 
 type ExecutionsInsertParams struct {
@@ -209,6 +293,7 @@ type ExecutionsInsertParams struct {
 	StartedAts       []time.Time
 	EndedAts         []time.Time
 	Traceparents     []string
+	HistoryBytes     []int64
 }
 
 func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *ExecutionsInsertParams) error {
@@ -234,8 +319,148 @@ func (q *Queries) ExecutionsInsert(ctx context.Context, db DBTX, arg *Executions
 		arg.StartedAts,
 		arg.EndedAts,
 		arg.Traceparents,
+		arg.HistoryBytes,
 	)
 	return err
+}
+
+const executionsOfClaim = `-- name: ExecutionsOfClaim :many
+SELECT w.id, w.org_id, w.kind, w.queue, w.status, w.last_seq, w.news, w.disputed, w.history_month, w.priority_ms, w.workflow_version, w.parent_id, w.child_name, w.worker_id, w.claimed_at, w.activations, w.idempotency_key, w.metadata, w.created_at, w.started_at, w.ended_at, w.updated_at, w.claim_id, w.history_bytes, w.lost_activations, w.parked_at, w.parked_reason, w.traceparent, e.data AS started_data
+FROM workflow_execution w JOIN workflow_event e ON e.execution_id = w.id AND e.history_month = w.history_month AND e.seq = 1
+WHERE w.ended_at IS NULL AND w.status = 'RUNNING' AND w.claim_id = $1 AND (w.org_id = $2) IS TRUE
+`
+
+type ExecutionsOfClaimRow struct {
+	WorkflowExecution WorkflowExecution
+	StartedData       []byte
+}
+
+// What a claim took whose answer was lost.
+func (q *Queries) ExecutionsOfClaim(ctx context.Context, db DBTX, claimID int64, orgID uuid.UUID) ([]*ExecutionsOfClaimRow, error) {
+	rows, err := db.Query(ctx, executionsOfClaim, claimID, orgID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*ExecutionsOfClaimRow
+	for rows.Next() {
+		var i ExecutionsOfClaimRow
+		if err := rows.Scan(
+			&i.WorkflowExecution.ID,
+			&i.WorkflowExecution.OrgID,
+			&i.WorkflowExecution.Kind,
+			&i.WorkflowExecution.Queue,
+			&i.WorkflowExecution.Status,
+			&i.WorkflowExecution.LastSeq,
+			&i.WorkflowExecution.News,
+			&i.WorkflowExecution.Disputed,
+			&i.WorkflowExecution.HistoryMonth,
+			&i.WorkflowExecution.PriorityMs,
+			&i.WorkflowExecution.WorkflowVersion,
+			&i.WorkflowExecution.ParentID,
+			&i.WorkflowExecution.ChildName,
+			&i.WorkflowExecution.WorkerID,
+			&i.WorkflowExecution.ClaimedAt,
+			&i.WorkflowExecution.Activations,
+			&i.WorkflowExecution.IdempotencyKey,
+			&i.WorkflowExecution.Metadata,
+			&i.WorkflowExecution.CreatedAt,
+			&i.WorkflowExecution.StartedAt,
+			&i.WorkflowExecution.EndedAt,
+			&i.WorkflowExecution.UpdatedAt,
+			&i.WorkflowExecution.ClaimID,
+			&i.WorkflowExecution.HistoryBytes,
+			&i.WorkflowExecution.LostActivations,
+			&i.WorkflowExecution.ParkedAt,
+			&i.WorkflowExecution.ParkedReason,
+			&i.WorkflowExecution.Traceparent,
+			&i.StartedData,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const executionsParked = `-- name: ExecutionsParked :many
+SELECT id, org_id, kind, queue, status, last_seq, news, disputed, history_month, priority_ms, workflow_version, parent_id, child_name, worker_id, claimed_at, activations, idempotency_key, metadata, created_at, started_at, ended_at, updated_at, claim_id, history_bytes, lost_activations, parked_at, parked_reason, traceparent FROM workflow_execution
+WHERE org_id = $1 AND parked_at IS NOT NULL AND ended_at IS NULL AND (parked_at, id) > ($2::timestamptz, $3::uuid)
+  AND (cardinality($4::uuid[]) = 0 OR id = ANY ($4::uuid[]))
+  AND ($5::text = '' OR kind = $5::text) AND ($6::text = '' OR queue = $6::text)
+ORDER BY parked_at, id LIMIT $7
+`
+
+type ExecutionsParkedParams struct {
+	OrgID   uuid.UUID
+	AfterAt time.Time
+	AfterID uuid.UUID
+	Ids     []uuid.UUID
+	Kind    string
+	Queue   string
+	Max     int32
+}
+
+// Parked executions of an organization, the longest parked first: a page after a
+// place in that order.
+func (q *Queries) ExecutionsParked(ctx context.Context, db DBTX, arg *ExecutionsParkedParams) ([]*WorkflowExecution, error) {
+	rows, err := db.Query(ctx, executionsParked,
+		arg.OrgID,
+		arg.AfterAt,
+		arg.AfterID,
+		arg.Ids,
+		arg.Kind,
+		arg.Queue,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WorkflowExecution
+	for rows.Next() {
+		var i WorkflowExecution
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.Kind,
+			&i.Queue,
+			&i.Status,
+			&i.LastSeq,
+			&i.News,
+			&i.Disputed,
+			&i.HistoryMonth,
+			&i.PriorityMs,
+			&i.WorkflowVersion,
+			&i.ParentID,
+			&i.ChildName,
+			&i.WorkerID,
+			&i.ClaimedAt,
+			&i.Activations,
+			&i.IdempotencyKey,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+			&i.UpdatedAt,
+			&i.ClaimID,
+			&i.HistoryBytes,
+			&i.LostActivations,
+			&i.ParkedAt,
+			&i.ParkedReason,
+			&i.Traceparent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const executionsStale = `-- name: ExecutionsStale :many
@@ -275,13 +500,16 @@ const executionsUpdate = `-- name: ExecutionsUpdate :exec
 UPDATE workflow_execution w SET status = u.status, last_seq = u.last_seq, news = u.news, disputed = u.disputed,
     worker_id = u.worker_id, claimed_at = nullif(u.claimed_at, '0001-01-01 00:00:00+00'), activations = u.activations,
     idempotency_key = u.idempotency_key, started_at = nullif(u.started_at, '0001-01-01 00:00:00+00'),
-    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00'), updated_at = $1
+    ended_at = nullif(u.ended_at, '0001-01-01 00:00:00+00'), updated_at = $1, history_bytes = u.history_bytes,
+    lost_activations = u.lost_activations, parked_at = nullif(u.parked_at, '0001-01-01 00:00:00+00'), parked_reason = u.parked_reason
 FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::uuid[]) AS org_id, unnest($4::text[]) AS status,
     unnest($5::integer[]) AS last_seq, unnest($6::boolean[]) AS news,
     unnest($7::boolean[]) AS disputed, unnest($8::text[]) AS worker_id,
     unnest($9::timestamptz[]) AS claimed_at, unnest($10::integer[]) AS activations,
     unnest($11::text[]) AS idempotency_key, unnest($12::timestamptz[]) AS started_at,
-    unnest($13::timestamptz[]) AS ended_at) AS u
+    unnest($13::timestamptz[]) AS ended_at, unnest($14::bigint[]) AS history_bytes,
+    unnest($15::integer[]) AS lost_activations, unnest($16::timestamptz[]) AS parked_at,
+    unnest($17::text[]) AS parked_reason) AS u
 WHERE w.id = u.id AND (w.org_id = u.org_id) IS TRUE
 `
 
@@ -299,6 +527,10 @@ type ExecutionsUpdateParams struct {
 	IdempotencyKeys []string
 	StartedAts      []time.Time
 	EndedAts        []time.Time
+	HistoryBytes    []int64
+	LostActivations []int32
+	ParkedAts       []time.Time
+	ParkedReasons   []string
 }
 
 // Where a row is named by its id, its organization is compared with IS TRUE: that
@@ -319,6 +551,10 @@ func (q *Queries) ExecutionsUpdate(ctx context.Context, db DBTX, arg *Executions
 		arg.IdempotencyKeys,
 		arg.StartedAts,
 		arg.EndedAts,
+		arg.HistoryBytes,
+		arg.LostActivations,
+		arg.ParkedAts,
+		arg.ParkedReasons,
 	)
 	return err
 }

@@ -1,9 +1,13 @@
-package main
+// Package devcommand is the command `dev`: a whole server for development on this
+// machine, with a database of its own. Both programs have it, so that one download
+// is enough to start.
+package devcommand
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -17,20 +21,46 @@ import (
 	"github.com/flovyn/flovyn-server/internal/telemetry"
 )
 
-// devStopTimeout bounds how long requests in flight may take when a dev server
-// stops: somebody is waiting for the prompt.
-const devStopTimeout = 5 * time.Second
-
-// devRun is one run of the dev command.
-type devRun struct {
-	*invocation
-	cfg          devserver.Config
-	demo         bool
-	exitWhenDone bool
+// Config says of which program it is a command.
+type Config struct {
+	// Program is the program's name, as the texts call it.
+	Program, Version string
+	// Environ is the environment, as KEY=VALUE.
+	Environ        []string
+	Stdout, Stderr io.Writer
 }
 
-func (i *invocation) devCommand() *cobra.Command {
-	d := &devRun{invocation: i}
+// stopTimeout bounds how long requests in flight may take when a dev server
+// stops: somebody is waiting for the prompt.
+const stopTimeout = 5 * time.Second
+
+// run is one run of the command.
+type run struct {
+	Config
+	cfg                 devserver.Config
+	demo                bool
+	exitWhenDone        bool
+	logLevel, logFormat string
+}
+
+// failure is an error of doing, as opposed to one of asking. Programs end with 1.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// ExitCode is how a program ends that could not do what it was asked.
+func (f failure) ExitCode() int { return 1 }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
+}
+
+// New returns the command.
+func New(config Config) *cobra.Command {
+	d := &run{Config: config}
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a server for development, with a database of its own", Args: cobra.NoArgs,
 		Long: "Dev runs the whole server on this machine, without any configuration: with a private\n" +
@@ -39,7 +69,7 @@ func (i *invocation) devCommand() *cobra.Command {
 			"PostgreSQL 15 or newer is looked for on PATH and in the usual places, and downloaded\n" +
 			"once if there is none. The keys are public knowledge, so only this machine can reach\n" +
 			"the server unless --host says otherwise.",
-		Example: "  flovyn-server dev --demo",
+		Example: "  " + config.Program + " dev --demo",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := d.prepare(cmd.Flags()); err != nil {
 				return err
@@ -51,7 +81,7 @@ func (i *invocation) devCommand() *cobra.Command {
 	return cmd
 }
 
-func (d *devRun) declare(flags *pflag.FlagSet) {
+func (d *run) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&d.cfg.Host, "host", devserver.DefaultHost, "address to listen on")
 	flags.IntVar(&d.cfg.HTTPPort, "http-port", devserver.DefaultHTTPPort, "HTTP port; 0 picks a free one")
 	flags.IntVar(&d.cfg.GRPCPort, "grpc-port", devserver.DefaultGRPCPort, "gRPC port; 0 picks a free one")
@@ -63,11 +93,14 @@ func (d *devRun) declare(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.cfg.NoDownload, "no-download", false, "fail if no PostgreSQL is installed, instead of downloading it")
 	flags.BoolVar(&d.demo, "demo", false, "run the example worker and one of its workflows")
 	flags.BoolVar(&d.exitWhenDone, "exit-when-done", false, "with --demo: stop when the workflow has ended")
+	// In a program that has such flags for all its commands, these shadow them.
+	flags.StringVar(&d.logLevel, "log-level", "info", "least severe records to log: debug, info, warn, error; of the server only warn, unless given")
+	flags.StringVar(&d.logFormat, "log-format", "text", "how to write log records: json, text")
 }
 
 // prepare makes sense of the flags.
-func (d *devRun) prepare(flags *pflag.FlagSet) error {
-	if d.configFile != "" {
+func (d *run) prepare(flags *pflag.FlagSet) error {
+	if config := flags.Lookup("config"); config != nil && config.Changed {
 		return errors.New("dev takes no configuration file: run flovyn-server without a command to use one")
 	}
 	if d.exitWhenDone && !d.demo {
@@ -83,30 +116,27 @@ func (d *devRun) prepare(flags *pflag.FlagSet) error {
 	if err := d.cfg.Check(); err != nil {
 		return err
 	}
-	d.cfg.Version = version
+	d.cfg.Version = d.Version
 	return d.openLogs(flags)
 }
 
 // openLogs makes the loggers. They write for people, and of the server only what
 // is wrong, unless the command line asks for something else.
-func (d *devRun) openLogs(flags *pflag.FlagSet) (err error) {
-	format, level := telemetry.Text, "warn"
-	if flags.Changed("log-format") {
-		format = telemetry.Format(d.logFormat)
-	}
+func (d *run) openLogs(flags *pflag.FlagSet) (err error) {
+	format, level := telemetry.Format(d.logFormat), "warn"
 	if flags.Changed("log-level") {
 		level = d.logLevel
 	}
-	if d.cfg.Logger, err = telemetry.NewLogger(d.stderr, format, d.logLevel); err != nil {
+	if d.cfg.Logger, err = telemetry.NewLogger(d.Stderr, format, d.logLevel); err != nil {
 		return err
 	}
-	d.cfg.ServerLogger, err = telemetry.NewLogger(d.stderr, format, level)
+	d.cfg.ServerLogger, err = telemetry.NewLogger(d.Stderr, format, level)
 	return err
 }
 
 // variable returns a variable of the environment, or nothing.
-func (i *invocation) variable(name string) string {
-	for _, entry := range i.environ {
+func (d *run) variable(name string) string {
+	for _, entry := range d.Environ {
 		if value, found := strings.CutPrefix(entry, name+"="); found {
 			return value
 		}
@@ -116,7 +146,7 @@ func (i *invocation) variable(name string) string {
 
 // run serves until it is told to stop. A second signal kills it; its database
 // notices and ends too.
-func (d *devRun) run(ctx context.Context) error {
+func (d *run) run(ctx context.Context) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -124,18 +154,18 @@ func (d *devRun) run(ctx context.Context) error {
 	if err != nil {
 		return failed(err)
 	}
-	introduce(d.stdout, s)
+	introduce(d.Stdout, s)
 	err = d.serve(ctx, s)
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), devStopTimeout)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return failed(errors.Join(err, s.Stop(stopCtx)))
 }
 
 // serve returns when ctx ends, when something breaks, or when the demonstration
 // is over and was all.
-func (d *devRun) serve(ctx context.Context, s *devserver.Server) error {
+func (d *run) serve(ctx context.Context, s *devserver.Server) error {
 	if !d.demo {
-		inviteWorker(d.stdout, s)
+		d.inviteWorker(s)
 		return s.Wait(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -152,10 +182,10 @@ func (d *devRun) serve(ctx context.Context, s *devserver.Server) error {
 
 // show runs the example workflow, and then the example worker for others who
 // start one.
-func (d *devRun) show(ctx context.Context, s *devserver.Server) error {
+func (d *run) show(ctx context.Context, s *devserver.Server) error {
 	cfg := demo.Config{
 		URL: s.GRPCURL(), OrgID: devserver.OrgID.String(), UserKey: devserver.UserKey, WorkerKey: devserver.WorkerKey,
-		Out: d.stdout, Logger: d.cfg.ServerLogger,
+		Out: d.Stdout, Logger: d.cfg.ServerLogger,
 	}
 	switch err := demo.Run(ctx, cfg); {
 	case err != nil && ctx.Err() != nil && !d.exitWhenDone:
@@ -163,9 +193,9 @@ func (d *devRun) show(ctx context.Context, s *devserver.Server) error {
 	case err != nil:
 		return fmt.Errorf("running the example workflow: %w", err)
 	case d.exitWhenDone:
-		inviteLater(d.stdout)
+		d.inviteLater()
 		return nil
 	}
-	inviteNow(d.stdout, s)
+	inviteNow(d.Stdout, s)
 	return demo.Work(ctx, cfg)
 }

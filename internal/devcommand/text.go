@@ -1,4 +1,4 @@
-package main
+package devcommand
 
 import (
 	"encoding/base64"
@@ -50,31 +50,31 @@ func inviteNow(w io.Writer, s *devserver.Server) {
 }
 
 // inviteWorker prints what to paste where no worker runs.
-func inviteWorker(w io.Writer, s *devserver.Server) {
-	fmt.Fprintf(w, `No worker runs here (with --demo one would). The example worker reads the
+func (d *run) inviteWorker(s *devserver.Server) {
+	fmt.Fprintf(d.Stdout, `No worker runs here (with --demo one would). The example worker reads the
 variables above, and is started in the source tree by
 
   go run ./examples/order -queue %s
 
 `, demo.Queue)
-	commandLines(w, s.HTTPURL(), s.GRPCURL())
+	commandLines(d.Stdout, s.HTTPURL(), s.GRPCURL())
 }
 
 // inviteLater prints what to paste when the demonstration is over and its server
 // goes: the lines are for one that stays, on the usual ports.
-func inviteLater(w io.Writer) {
-	fmt.Fprint(w, `That was all, and this server stops. Start one that stays, with an example
+func (d *run) inviteLater() {
+	fmt.Fprintf(d.Stdout, `That was all, and this server stops. Start one that stays, with an example
 worker, by
 
-  flovyn-server dev --demo     (or make dev, in the source tree)
+  %s dev --demo     (or make dev, in the source tree)
 
 and paste what follows.
 
-`)
+`, d.Program)
 	local := func(port int) string {
 		return "http://" + net.JoinHostPort(devserver.DefaultHost, strconv.Itoa(port))
 	}
-	commandLines(w, local(devserver.DefaultHTTPPort), local(devserver.DefaultGRPCPort))
+	commandLines(d.Stdout, local(devserver.DefaultHTTPPort), local(devserver.DefaultGRPCPort))
 }
 
 // commandLines prints command lines to paste, which start an order for the

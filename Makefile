@@ -12,7 +12,7 @@ BUF_VERSION := 1.75.0
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published bench bench-compare bench-parts deploy-check ci tools clean
+.PHONY: help build dev demo test test-race oracle torture soak upgrade lint fmt generate verify published web bench bench-compare bench-parts deploy-check ci tools clean
 
 help: ## print this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ soak: ## run a server under a bounded load and plot what it consumes: DURATION=1
 
 upgrade: ## run the server of the previous release and this one together on one database
 	@tools/prepare-tests.sh
-	go test -timeout 20m -count=1 -v -run TestUpgrade ./internal/e2e -args -upgrade
+	go test -timeout 20m -count=1 -v -tags upgrade -run TestUpgrade ./internal/e2e
 
 lint: $(BIN)/golangci-lint ## vet, lint, and check the formatting
 	go vet ./...
@@ -72,6 +72,9 @@ generate: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## generate co
 
 verify: $(BIN)/buf $(BIN)/sqlc protoc-plugins third_party/proto ## check generated code, proto style and compatibility
 	@tools/verify.sh
+
+web: $(BIN)/buf third_party/proto ## generate and build the client for browsers; needs npm
+	@tools/web.sh
 
 published: $(BIN)/buf third_party/proto ## declare the protos as they are now published: later ones must be compatible
 	buf build proto --exclude-source-info -o proto/published.binpb

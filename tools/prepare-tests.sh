@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the tests find the programs they need: PostgreSQL 15 or newer,
-# which they start for themselves, nginx, which some stand behind, and a C compiler
-# for the race detector.
+# which they start for themselves, nginx, which some stand behind, a browser, and a C
+# compiler for the race detector.
 # Installs what is missing where that needs no question (root on a Debian-like
 # machine), and otherwise says what to do and goes on: the tests can fetch a
 # PostgreSQL of their own, and run without the race detector.
@@ -39,6 +39,12 @@ have_nginx() {
   command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]]
 }
 
+have_browser() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    command -v google-chrome-stable >/dev/null || command -v chrome >/dev/null ||
+    [[ -d '/Applications/Google Chrome.app' || -d /Applications/Chromium.app ]]
+}
+
 can_install() {
   [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null
 }
@@ -54,6 +60,9 @@ find_missing() {
   fi
   if ! have_nginx; then
     missing+=(nginx-light)
+  fi
+  if ! have_browser; then
+    missing+=(chromium)
   fi
 }
 
@@ -77,4 +86,7 @@ fi
 if [[ " ${missing[*]-} " == *' nginx-light '* ]]; then
   echo 'tests: no nginx found; the tests of internal/deploy that need one will fail.' >&2
   echo '       Install it (apt-get install nginx-light, brew install nginx).' >&2
+fi
+if [[ " ${missing[*]-} " == *' chromium '* ]]; then
+  echo 'tests: no Chromium or Chrome found; the tests of internal/browser will fail.' >&2
 fi

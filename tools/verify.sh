@@ -24,6 +24,11 @@ if ! sqlc diff; then
   exit 1
 fi
 
+if command -v npm >/dev/null; then
+  echo 'verify: the client for browsers'
+  tools/web.sh --check
+fi
+
 echo 'verify: proto style'
 buf format --diff --exit-code proto
 buf lint proto

@@ -55,9 +55,6 @@ func describe(w io.Writer, cfg *config.Config) error {
 		text.WriteString("both doors share a port: gRPC and gRPC-Web use the grpc door, all else the http door\n")
 	}
 	fmt.Fprintf(&text, "organizations: %d; static keys: %d\n", len(cfg.Orgs), len(cfg.Auth.StaticAPIKey.Keys))
-	for _, notice := range cfg.Notices() {
-		fmt.Fprintf(&text, "note: %s\n", notice)
-	}
 	for _, warning := range cfg.Warnings() {
 		fmt.Fprintf(&text, "warning: %s\n", warning)
 	}

@@ -15,11 +15,11 @@ import (
 var version = "dev"
 
 func main() {
-	os.Exit(cli.Run(context.Background(), config(os.Args[1:])))
+	os.Exit(cli.Run(context.Background(), program(os.Args[1:])))
 }
 
-// config is the program as it runs here.
-func config(args []string) cli.Config {
+// program is the program as it runs here.
+func program(args []string) cli.Config {
 	return cli.Config{
 		Args: args, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
 		Commands: []*cobra.Command{devcommand.New(devcommand.Config{

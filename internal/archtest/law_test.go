@@ -78,8 +78,9 @@ var places = []place{
 	{name: "engine", floor: deeds},
 	{name: "task", floor: deeds, also: []string{"engine"}},
 	{name: "worker", floor: deeds, also: []string{"engine"}},
+	{name: "schedule", floor: deeds, also: []string{"task", "engine"}},
 	// The loops that keep the promises of the others.
-	{name: "upkeep", floor: deeds, also: []string{"worker", "task", "engine"}},
+	{name: "upkeep", floor: deeds, also: []string{"schedule", "worker", "task", "engine"}},
 	{name: "search", floor: deeds},
 	{name: "metadata", floor: deeds},
 	{name: "org", floor: deeds},
@@ -128,6 +129,7 @@ var places = []place{
 	{name: "wirecontract", floor: words},
 	{name: "deploy", floor: words},
 	{name: "docs", floor: words},
+	{name: "browser", floor: words},
 }
 
 // A monopoly limits who may import something: a library that would otherwise
@@ -142,7 +144,7 @@ type monopoly struct {
 }
 
 // The importers of the wire: who knows messages, and who knows transports.
-var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*"}
+var wire = []string{"gen/*", "rpc", "rest", "openapi", "client", "client/flow", "bench", "cli", "cli/*", "examples/hello"}
 
 var monopolies = []monopoly{
 	{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -157,7 +158,7 @@ func TestPages(t *testing.T) {
 			s.pass(time.Second)
 		}
 		e := event([]flovyn.AuditOutcome{flovyn.AuditAllowed, flovyn.AuditFailed}[i%2], &alice)
-		e.ResourceID = fmt.Sprint(i)
+		e.ResourceID = strconv.Itoa(i)
 		s.Note(t.Context(), "", e)
 	}
 	all := s.records(t, flovyn.AuditFilter{Org: acme}, 97)
@@ -244,7 +245,7 @@ func TestDatabaseDown(t *testing.T) {
 	for range room + 5 {
 		s.Note(t.Context(), "", event(flovyn.AuditAllowed, &alice))
 	}
-	if err := s.Close(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprint(room)+" audit records are in the log alone") {
+	if err := s.Close(t.Context()); err == nil || !strings.Contains(err.Error(), strconv.Itoa(room)+" audit records are in the log alone") {
 		t.Errorf("%v", err)
 	}
 	if fault.Is(s.Flush(t.Context()), fault.Canceled) || !strings.Contains(s.log.String(), "records=5") {

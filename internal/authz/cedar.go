@@ -14,8 +14,10 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/flovyn/flovyn-server/internal/caller"
+	"github.com/flovyn/flovyn-server/internal/flovyn"
 )
 
 //go:embed policy/schema.cedarschema
@@ -45,7 +47,28 @@ type Cedar struct {
 	// without them such a policy silently does not match.
 	actions types.EntityMap
 	log     *slog.Logger
+	// decided remembers decisions of the built-in policies; nil with others.
+	decided *lru.Cache[question, verdict]
 }
+
+// A question is what the built-in policies look at, and all of it: they name no
+// principal and no resource. Policies of an operator's may.
+type question struct {
+	kind           caller.Kind
+	role           caller.Role
+	action         Action
+	resource       ResourceType
+	ownOrg, itsOrg flovyn.OrgID
+}
+
+// A verdict is a decision, and why if it is no.
+type verdict struct {
+	allowed bool
+	reason  string
+}
+
+// rememberedVerdicts bounds how many decisions are remembered.
+const rememberedVerdicts = 10_000
 
 // NewCedar loads the policies and checks every one against the schema.
 func NewCedar(cfg CedarConfig) (*Cedar, error) {
@@ -57,7 +80,14 @@ func NewCedar(cfg CedarConfig) (*Cedar, error) {
 			return nil, fmt.Errorf("reading policies: %w", err)
 		}
 	}
-	return newCedar(cfg.Log, name, text)
+	c, err := newCedar(cfg.Log, name, text)
+	if err == nil && cfg.PolicyPath == "" {
+		c.decided, err = lru.New[question, verdict](rememberedVerdicts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func newCedar(log *slog.Logger, name string, text []byte) (*Cedar, error) {
@@ -122,9 +152,44 @@ func addPolicies(set *cedar.PolicySet, validator *validate.Validator, name strin
 // Authorize permits the request when a policy permits it, none forbids it, and
 // none failed to evaluate.
 func (c *Cedar) Authorize(ctx context.Context, r Request) error {
+	q, general := questionOf(r)
+	general = general && c.decided != nil
+	if general {
+		if v, known := c.decided.Get(q); known {
+			if v.allowed {
+				return nil
+			}
+			return denied(r, v.reason)
+		}
+	}
+	v := c.decide(ctx, r)
+	// What failed to evaluate is said each time.
+	if general && v.reason != failedToEvaluate {
+		c.decided.Add(q, v)
+	}
+	if !v.allowed {
+		return denied(r, v.reason)
+	}
+	return nil
+}
+
+// questionOf is a request without the names in it. It is not general where a name
+// matters: when an organization is about to be created.
+func questionOf(r Request) (q question, general bool) {
+	return question{
+		kind: r.Caller.Kind, role: r.Caller.Role, action: r.Action, resource: r.Resource.Type,
+		ownOrg: r.Caller.Org, itsOrg: r.Resource.Org,
+	}, r.Caller.Claims == nil && (r.Action != Create || r.Resource.Type != Org)
+}
+
+// failedToEvaluate is why a request is denied about which a policy has failed.
+const failedToEvaluate = "a policy failed to evaluate"
+
+// decide asks the policies.
+func (c *Cedar) decide(ctx context.Context, r Request) verdict {
 	facts, reason := gather(r)
 	if reason != "" {
-		return denied(r, reason)
+		return verdict{reason: reason}
 	}
 	facts.actions = c.actions
 	action := types.NewEntityUID("Flovyn::Action", types.String(r.Action))
@@ -135,12 +200,12 @@ func (c *Cedar) Authorize(ctx context.Context, r Request) error {
 	})
 	if len(diagnostic.Errors) > 0 {
 		c.report(ctx, r, diagnostic.Errors)
-		return denied(r, "a policy failed to evaluate")
+		return verdict{reason: failedToEvaluate}
 	}
 	if decision != cedar.Allow {
-		return denied(r, refusal(diagnostic))
+		return verdict{reason: refusal(diagnostic)}
 	}
-	return nil
+	return verdict{allowed: true}
 }
 
 func (c *Cedar) report(ctx context.Context, r Request, failures []cedar.DiagnosticError) {

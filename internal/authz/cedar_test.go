@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -403,6 +404,33 @@ func TestNoopIsLoud(t *testing.T) {
 	}
 	if err := noop.Authorize(t.Context(), Request{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Decisions of the built-in policies are remembered without the names in a
+// request, so they must name none.
+func TestBuiltInPoliciesNameNobody(t *testing.T) {
+	t.Parallel()
+	for _, text := range [][]byte{guardText, baseText} {
+		for _, uid := range regexp.MustCompile(`Flovyn::(\w+)::"`).FindAllSubmatch(text, -1) {
+			if string(uid[1]) != "Action" {
+				t.Errorf("a policy names a %s", uid[1])
+			}
+		}
+	}
+	a, _ := builtin(t)
+	request := Request{member, View, Resource{Workflow, "k", ownOrg}}
+	for range 2 {
+		if err := a.Authorize(t.Context(), request); err != nil {
+			t.Error(err)
+		}
+		denied := Request{member, Delete, Resource{Schedule, flovyn.NewUUID().String(), ownOrg}}
+		if err := a.Authorize(t.Context(), denied); err == nil || !strings.Contains(err.Error(), denied.Resource.ID) {
+			t.Errorf("%v", err)
+		}
+	}
+	if a.decided.Len() != 2 {
+		t.Errorf("%d decisions are remembered", a.decided.Len())
 	}
 }
 

@@ -109,7 +109,8 @@ func (l *loginRun) byDevice(ctx context.Context, browser bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Visit: %s\nEnter code: %s\n\nWaiting for authorization...", output.Clean(device.VerificationURI), output.Clean(device.UserCode))
+	fmt.Fprintf(l.Stdout, "Visit: %s\nEnter code: %s\n\nWaiting for authorization...", output.Clean(device.VerificationURI),
+		output.Clean(device.UserCode))
 	if browser {
 		l.openBrowser(ctx, cmp.Or(device.Complete, device.VerificationURI))
 	}
@@ -157,7 +158,8 @@ func (l *loginRun) keepSession(ctx context.Context, app *login.App, session stri
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\nToken saved to %s\n", output.Clean(cmp.Or(person.Email, claims.Email)), output.Clean(claims.Org), shownPath)
+	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\nToken saved to %s\n", output.Clean(cmp.Or(person.Email, claims.Email)),
+		output.Clean(claims.Org), shownPath)
 	return nil
 }
 
@@ -193,11 +195,13 @@ func (l *loginRun) byKey(ctx context.Context) error {
 		return err
 	}
 	org := cmp.Or(me.GetOrgSlug(), l.org)
-	err = l.store.Save(profile.Profile{Name: l.profile.Name, Type: profile.APIKey, Token: key, OrgSlug: org, ServerURL: l.server}, profile.Session{})
+	err = l.store.Save(profile.Profile{Name: l.profile.Name, Type: profile.APIKey, Token: key, OrgSlug: org, ServerURL: l.server},
+		profile.Session{})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\n", output.Clean(cmp.Or(me.GetEmail(), me.GetPrincipalId())), output.Clean(cmp.Or(org, "none")))
+	fmt.Fprintf(l.Stdout, "Logged in as %s (org: %s)\n", output.Clean(cmp.Or(me.GetEmail(), me.GetPrincipalId())),
+		output.Clean(cmp.Or(org, "none")))
 	return nil
 }
 
@@ -208,13 +212,24 @@ func (l *loginRun) askKey() (string, error) {
 		text, err := io.ReadAll(io.LimitReader(l.Stdin, 64<<10))
 		return strings.TrimSpace(string(text)), err
 	}
-	fmt.Fprint(l.Stdout, "Enter API key: ")
-	text, err := term.ReadPassword(fd)
-	fmt.Fprintln(l.Stdout)
+	// The terminal stops echoing before it is asked for anything: a key that is
+	// pasted quickly must not be seen either.
+	before, err := term.MakeRaw(fd)
 	if err != nil {
+		return "", fmt.Errorf("preparing the terminal: %w", err)
+	}
+	prompt := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{l.Stdin, l.Stdout}, "")
+	text, err := prompt.ReadPassword("Enter API key: ")
+	if restored := term.Restore(fd, before); restored != nil {
+		return "", fmt.Errorf("restoring the terminal: %w", restored)
+	}
+	if err != nil { // Ctrl-C, or the end of the input
 		return "", errInterrupted
 	}
-	return strings.TrimSpace(string(text)), nil
+	return strings.TrimSpace(text), nil
 }
 
 // findApp finds the app to log in at: the one that was named, that of the earlier
@@ -314,7 +329,8 @@ func (i *invocation) authWhoami() *cobra.Command {
 					return err
 				}
 				return s.Message(me, []string{cmp.Or(me.GetEmail(), me.GetPrincipalId())}, func() {
-					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{Name: "email", Value: me.GetEmail()},
+					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{Name: "email",
+						Value: me.GetEmail()},
 						output.Field{Name: "role", Value: me.GetRole()}, output.Field{Name: "org", Value: me.GetOrgSlug()},
 						output.Field{Name: "server", Value: s.settings.Server + " (" + me.GetServerVersion() + ")"},
 						output.Field{Name: "method", Value: me.GetAuthenticator()},
@@ -426,7 +442,8 @@ func (i *invocation) printStatuses(list []status, settings *profile.Settings) er
 	}
 	if len(rows) > 0 {
 		p.Table([]output.Column{
-			{Title: "PROFILE", Long: true}, {Title: "ACTIVE"}, {Title: "SERVER", Long: true}, {Title: "ORG", Long: true}, {Title: "TYPE"}, {Title: "TOKEN"},
+			{Title: "PROFILE", Long: true}, {Title: "ACTIVE"}, {Title: "SERVER", Long: true}, {Title: "ORG",
+				Long: true}, {Title: "TYPE"}, {Title: "TOKEN"},
 			{Title: "GOOD UNTIL"},
 		}, rows)
 	}

@@ -91,9 +91,11 @@ func (i *invocation) root() *cobra.Command {
 	asGroup(root)
 	root.SetVersionTemplate("flovyn {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVarP(&i.flags.Server, "server", "s", "", "address of the server ("+profile.EnvServer+"; default: that of the profile, or "+profile.DefaultServer+")")
+	flags.StringVarP(&i.flags.Server, "server", "s", "",
+		"address of the server ("+profile.EnvServer+"; default: that of the profile, or "+profile.DefaultServer+")")
 	flags.StringVar(&i.flags.Org, "org", "", "slug of the organization ("+profile.EnvOrg+"; default: that of the profile)")
-	flags.StringVar(&i.flags.APIKey, "api-key", "", "key to show the server; others can see it in the list of processes, "+profile.EnvAPIKey+" is safer")
+	flags.StringVar(&i.flags.APIKey, "api-key", "",
+		"key to show the server; others can see it in the list of processes, "+profile.EnvAPIKey+" is safer")
 	flags.StringVarP(&i.flags.Profile, "profile", "p", "", "profile in ~/.flovyn/credentials ("+profile.EnvProfile+"; default: default)")
 	flags.StringVarP(&i.output, "output", "o", string(output.Table), "how to write the answer: table, json, jsonl or yaml")
 	flags.BoolVarP(&i.quiet, "quiet", "q", false, "write identifiers only, and no progress")
@@ -112,7 +114,8 @@ func (i *invocation) root() *cobra.Command {
 	add(groupWork, i.workflowCommand(), i.triggerCommand(), i.taskCommand(), i.scheduleCommand(), i.promiseCommand(),
 		i.definitionCommand(), i.workerCommand(), i.queueCommand(), i.dashboardCommand())
 	add(groupOrg, i.orgCommand(), i.tokenCommand(), i.savedQueryCommand(), i.metadataCommand(), i.auditCommand())
-	add(groupSetup, slices.Concat([]*cobra.Command{i.authCommand(), i.doctorCommand(), i.versionCommand(), i.completionCommand()}, i.Commands)...)
+	add(groupSetup, slices.Concat([]*cobra.Command{i.authCommand(), i.doctorCommand(), i.versionCommand(), i.completionCommand()},
+		i.Commands)...)
 	root.SetHelpCommand(i.helpCommand())
 	root.SetHelpCommandGroupID(groupSetup)
 	return root

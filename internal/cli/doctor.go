@@ -54,7 +54,8 @@ func (i *invocation) doctorCommand() *cobra.Command {
 			return e.tell()
 		}),
 	}
-	cmd.Flags().StringVar(&e.grpc, "grpc-server", "", "address of the gRPC port (FLOVYN_GRPC_SERVER_URL; default: the server's, with port "+defaultGRPCPort+")")
+	cmd.Flags().StringVar(&e.grpc, "grpc-server", "",
+		"address of the gRPC port (FLOVYN_GRPC_SERVER_URL; default: the server's, with port "+defaultGRPCPort+")")
 	return cmd
 }
 
@@ -117,7 +118,8 @@ func (e *examination) checkServer(ctx context.Context, server string) (version s
 		e.fail("server", exitFailure, fmt.Sprintf("%s says of itself that it is %s", server, health.Status), "Look into the server's log.")
 		return ""
 	}
-	e.found("server", fmt.Sprintf("%s is up, version %s, answered in %s", server, cmp.Or(health.Version, "unknown"), output.Duration(e.now().Sub(asked))))
+	e.found("server", fmt.Sprintf("%s is up, version %s, answered in %s", server, cmp.Or(health.Version, "unknown"),
+		output.Duration(e.now().Sub(asked))))
 	e.checkClock(response.Header.Get("Date"), asked)
 	return cmp.Or(health.Version, "unknown")
 }
@@ -146,7 +148,8 @@ func (e *examination) checkClock(date string, asked time.Time) {
 
 func (e *examination) checkVersions(server string) {
 	if minor(server) != minor(e.Version) {
-		e.warn("versions", fmt.Sprintf("this is flovyn %s, and the server is %s", e.Version, server), "Use the flovyn that came with the server, if a command misbehaves.")
+		e.warn("versions", fmt.Sprintf("this is flovyn %s, and the server is %s", e.Version, server),
+			"Use the flovyn that came with the server, if a command misbehaves.")
 		return
 	}
 	e.found("versions", "flovyn "+e.Version+", server "+server)

@@ -68,7 +68,8 @@ func eventTable(p *output.Printer, events []*apiv1.WorkflowEvent) {
 // event prints one event as a line.
 func (s *server) event(e *apiv1.WorkflowEvent) error {
 	return s.Item(e, func() {
-		s.Linef("%4d  %s  %s", e.GetSequence(), e.GetTimestamp().AsTime().UTC().Format("15:04:05.000"), s.Fit(e.GetEventType()+"  "+string(e.GetData()), 20))
+		s.Linef("%4d  %s  %s", e.GetSequence(), e.GetTimestamp().AsTime().UTC().Format("15:04:05.000"),
+			s.Fit(e.GetEventType()+"  "+string(e.GetData()), 20))
 	})
 }
 
@@ -132,6 +133,7 @@ func (s *server) watch(ctx context.Context, id string, news chan<- struct{}) {
 	types := "events"
 	for ctx.Err() == nil {
 		stream, err := s.Streams.StreamWorkflowExecution(ctx, &apiv1.StreamWorkflowExecutionRequest{Org: s.Org, Id: id, Types: &types})
+		opened := err == nil // otherwise there is nothing to close
 		for err == nil {
 			if _, err = stream.Receive(); err == nil {
 				select {
@@ -140,7 +142,9 @@ func (s *server) watch(ctx context.Context, id string, news chan<- struct{}) {
 				}
 			}
 		}
-		_ = stream.Close()
+		if opened {
+			_ = stream.Close()
+		}
 		pause(ctx, lookAgain)
 	}
 }
@@ -207,6 +211,7 @@ func (s *server) frames(ctx context.Context, open func(context.Context, *string)
 	var last *string
 	for {
 		stream, err := open(ctx, last)
+		opened := err == nil // otherwise there is nothing to close
 		for err == nil {
 			var frame *apiv1.LiveFrame
 			if frame, err = stream.Receive(); err != nil {
@@ -224,7 +229,7 @@ func (s *server) frames(ctx context.Context, open func(context.Context, *string)
 				return stream.Close()
 			}
 		}
-		if stream != nil {
+		if opened {
 			_ = stream.Close()
 		}
 		switch code := connect.CodeOf(err); {
@@ -251,7 +256,8 @@ type lifecycle struct {
 func ends(data string) bool {
 	var change lifecycle
 	return json.Unmarshal([]byte(data), &change) == nil && change.Type == "Event" &&
-		slices.Contains([]string{"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED", "TASK_CANCELLED"}, change.Event)
+		slices.Contains([]string{"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED",
+			"TASK_CANCELLED"}, change.Event)
 }
 
 // frame prints a frame as a line.

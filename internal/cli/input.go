@@ -36,13 +36,14 @@ func (f *jsonFlags) declare(i *invocation, cmd *cobra.Command, name, what string
 	})
 	cmd.Flags().StringVar(&f.value, name, "", what+", as JSON; - reads standard input")
 	cmd.Flags().StringVar(&f.file, name+"-file", "", "file with "+what+", as JSON; - is standard input")
-	cmd.MarkFlagsMutuallyExclusive(name, name+"-file")
 	_ = cmd.MarkFlagFilename(name+"-file", "json")
 }
 
 // read returns the value, or nil when none was given.
 func (f *jsonFlags) read(i *invocation) ([]byte, error) {
 	switch {
+	case f.file != "" && f.value != "":
+		return nil, fault.New(fault.Invalid, "--%s and --%s-file exclude each other", f.name, f.name)
 	case f.file == "-" || f.value == "-":
 		return i.readJSON("standard input", i.Stdin)
 	case f.file != "":
@@ -149,5 +150,6 @@ func (i *invocation) parseMoment(flag, text string) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return i.now().Add(-d.Abs()), nil
 	}
-	return time.Time{}, fault.InvalidField(flag, "%q is no time; want something like 2026-01-31T12:00:00Z, 2026-01-31, or 2h for two hours ago", text)
+	return time.Time{}, fault.InvalidField(flag,
+		"%q is no time; want something like 2026-01-31T12:00:00Z, 2026-01-31, or 2h for two hours ago", text)
 }

@@ -21,7 +21,8 @@ func (i *invocation) orgCommand() *cobra.Command {
 
 func showOrg(s *server, answer proto.Message, o *apiv1.Organization) error {
 	return s.Message(answer, []string{o.GetSlug()}, func() {
-		s.Fields(output.Field{Name: "id", Value: o.GetId()}, output.Field{Name: "slug", Value: o.GetSlug()}, output.Field{Name: "name", Value: o.GetName()},
+		s.Fields(output.Field{Name: "id", Value: o.GetId()}, output.Field{Name: "slug", Value: o.GetSlug()}, output.Field{Name: "name",
+			Value: o.GetName()},
 			output.Field{Name: "tier", Value: o.GetTier()}, output.Field{Name: "region", Value: o.GetRegion()},
 			output.Field{Name: "created", Value: at(o.GetCreatedAt())})
 	})
@@ -214,7 +215,8 @@ func (i *invocation) auditCommand() *cobra.Command {
 			for _, r := range answer.GetRecords() {
 				ids = append(ids, r.GetId())
 				rows = append(rows, []string{
-					at(r.GetAt()), r.GetOutcome(), r.GetPrincipal(), r.GetAction(), strings.TrimSpace(r.GetResourceType() + " " + r.GetResourceId()), r.GetReason(),
+					at(r.GetAt()), r.GetOutcome(), r.GetPrincipal(), r.GetAction(), strings.TrimSpace(r.GetResourceType() + " " +
+						r.GetResourceId()), r.GetReason(),
 				})
 			}
 			return s.Message(answer, ids, func() {

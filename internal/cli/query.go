@@ -14,7 +14,8 @@ import (
 
 func (i *invocation) savedQueryCommand() *cobra.Command {
 	group := asGroup(&cobra.Command{Use: "query", Aliases: []string{"queries"}, Short: "Keep queries under a name, and learn the language"})
-	group.AddCommand(i.queryCreate(), i.queryList(), i.queryGet(), i.queryUpdate(), i.queryDelete(), i.queryRun(), i.queryFields(), i.queryOperators())
+	group.AddCommand(i.queryCreate(), i.queryList(), i.queryGet(), i.queryUpdate(), i.queryDelete(), i.queryRun(), i.queryFields(),
+		i.queryOperators())
 	return group
 }
 
@@ -226,7 +227,8 @@ func (i *invocation) metadataCommand() *cobra.Command {
 
 func showField(s *server, answer proto.Message, f *apiv1.MetadataField) error {
 	return s.Message(answer, []string{f.GetId()}, func() {
-		s.Fields(output.Field{Name: "id", Value: f.GetId()}, output.Field{Name: "key", Value: f.GetKey()}, output.Field{Name: "name", Value: f.GetDisplayName()},
+		s.Fields(output.Field{Name: "id", Value: f.GetId()}, output.Field{Name: "key", Value: f.GetKey()}, output.Field{Name: "name",
+			Value: f.GetDisplayName()},
 			output.Field{Name: "description", Value: f.GetDescription()}, output.Field{Name: "type", Value: f.GetFieldType()},
 			output.Field{Name: "values", Value: strings.Join(f.GetAllowedValues(), ", ")}, output.Field{Name: "of", Value: f.GetScope()})
 	})
@@ -283,7 +285,8 @@ func (i *invocation) metadataList() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "ID"}, {Title: "KEY", Long: true}, {Title: "NAME", Long: true}, {Title: "TYPE"}, {Title: "VALUES", Long: true}, {Title: "OF", Long: true},
+					{Title: "ID"}, {Title: "KEY", Long: true}, {Title: "NAME", Long: true}, {Title: "TYPE"}, {Title: "VALUES",
+						Long: true}, {Title: "OF", Long: true},
 				}, rows)
 				i.none(len(rows))
 			})

@@ -184,7 +184,8 @@ func (i *invocation) explainTransport(err error) (text, hint string) {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	message := err.Error()
 	switch {
-	case strings.Contains(message, "server gave HTTP response to HTTPS client"), strings.Contains(message, "first record does not look like a TLS handshake"):
+	case strings.Contains(message, "server gave HTTP response to HTTPS client"), strings.Contains(message,
+		"first record does not look like a TLS handshake"):
 		return fmt.Sprintf("%s does not speak https: the port answers in plain http", server),
 			fmt.Sprintf("If that is meant, use: --server %s", strings.Replace(server, "https://", "http://", 1))
 	case strings.Contains(message, "malformed HTTP response"), strings.Contains(message, "client sent an HTTP request to an HTTPS server"):

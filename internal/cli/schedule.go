@@ -84,7 +84,8 @@ func exactMoment(flag, text string) (*timestamppb.Timestamp, error) {
 func (f *scheduleFlags) target(cmd *cobra.Command) *apiv1.ScheduleTarget {
 	flags := cmd.Flags()
 	target := &apiv1.ScheduleTarget{
-		Type: "workflow", WorkflowKind: optional(flags, "workflow", f.workflow), Queue: optional(flags, "queue", f.queue), Input: f.input.json, Metadata: f.metadata,
+		Type: "workflow", WorkflowKind: optional(flags, "workflow", f.workflow), Queue: optional(flags, "queue",
+			f.queue), Input: f.input.json, Metadata: f.metadata,
 	}
 	if f.task != "" {
 		target.Type, target.WorkflowKind, target.TaskKind = "task", nil, &f.task
@@ -222,11 +223,15 @@ func scheduleDetails(c *apiv1.Schedule) []output.Field {
 	}
 	fields := []output.Field{
 		{Name: "id", Value: c.GetId()}, {Name: "name", Value: c.GetName()}, {Name: "description", Value: c.GetDescription()},
-		{Name: "status", Value: status, Status: true}, {Name: "when", Value: when(c.GetScheduleType())}, {Name: "in words", Value: c.GetScheduleType().GetDescription()},
-		{Name: "until", Value: at(c.GetScheduleType().GetEndAt())}, {Name: "starts", Value: starts(c.GetTarget())}, {Name: "queue", Value: c.GetTarget().GetQueue()},
-		{Name: "next run", Value: at(c.GetNextRunAt())}, {Name: "next run, local", Value: c.GetNextRunAtLocal()}, {Name: "last run", Value: at(c.GetLastRunAt())},
+		{Name: "status", Value: status, Status: true}, {Name: "when", Value: when(c.GetScheduleType())}, {Name: "in words",
+			Value: c.GetScheduleType().GetDescription()},
+		{Name: "until", Value: at(c.GetScheduleType().GetEndAt())}, {Name: "starts", Value: starts(c.GetTarget())}, {Name: "queue",
+			Value: c.GetTarget().GetQueue()},
+		{Name: "next run", Value: at(c.GetNextRunAt())}, {Name: "next run, local", Value: c.GetNextRunAtLocal()}, {Name: "last run",
+			Value: at(c.GetLastRunAt())},
 		{Name: "runs", Value: strconv.FormatInt(c.GetRunCount(), 10)}, {Name: "missed runs", Value: c.GetMissedRunPolicy()},
-		{Name: "overlap", Value: c.GetOverlapPolicy()}, {Name: "created by", Value: c.GetCreatedBy()}, {Name: "created", Value: at(c.GetCreatedAt())},
+		{Name: "overlap", Value: c.GetOverlapPolicy()}, {Name: "created by", Value: c.GetCreatedBy()}, {Name: "created",
+			Value: at(c.GetCreatedAt())},
 	}
 	fields = append(fields, metadataFields(c.GetTarget().GetMetadata())...)
 	return append(fields, output.Field{Name: "input", Value: string(c.GetTarget().GetInput())})
@@ -267,7 +272,8 @@ func (i *invocation) scheduleList() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "ID"}, {Title: "NAME", Long: true}, {Title: "STATUS", Status: true}, {Title: "WHEN", Long: true}, {Title: "STARTS", Long: true},
+					{Title: "ID"}, {Title: "NAME", Long: true}, {Title: "STATUS", Status: true}, {Title: "WHEN", Long: true}, {Title: "STARTS",
+						Long: true},
 					{Title: "NEXT RUN"},
 				}, rows)
 				i.more(len(rows), answer.GetTotal(), false, "")
@@ -326,7 +332,8 @@ func (i *invocation) scheduleResume() *cobra.Command {
 				return err
 			}
 			return s.Message(answer, []string{args[0]}, func() {
-				s.Linef("Schedule %s goes on; the next run is at %s.", output.Clean(answer.GetSchedule().GetName()), at(answer.GetSchedule().GetNextRunAt()))
+				s.Linef("Schedule %s goes on; the next run is at %s.", output.Clean(answer.GetSchedule().GetName()),
+					at(answer.GetSchedule().GetNextRunAt()))
 			})
 		}),
 	}
@@ -357,7 +364,8 @@ func (i *invocation) scheduleRuns() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs ID", Short: "List the runs of a schedule, newest first", Args: exact("ID"),
 		RunE: i.command(func(ctx context.Context, s *server, _ *cobra.Command, args []string) error {
-			answer, err := s.Schedules.ListScheduleRuns(ctx, &apiv1.ListScheduleRunsRequest{Org: s.Org, Id: args[0], Limit: &page.limit, Offset: page.offset})
+			answer, err := s.Schedules.ListScheduleRuns(ctx, &apiv1.ListScheduleRunsRequest{Org: s.Org, Id: args[0], Limit: &page.limit,
+				Offset: page.offset})
 			if err != nil {
 				return err
 			}

@@ -157,7 +157,8 @@ func (s *server) findOrg(ctx context.Context) error {
 	}
 	if me.GetOrgSlug() == "" {
 		return hinted{
-			fault.New(fault.Invalid, "which organization? The credential is for none in particular"), "Name one with --org, or with " + profile.EnvOrg,
+			fault.New(fault.Invalid, "which organization? The credential is for none in particular"), "Name one with --org, or with " +
+				profile.EnvOrg,
 		}
 	}
 	s.Org = me.GetOrgSlug()

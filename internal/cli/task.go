@@ -14,7 +14,8 @@ import (
 )
 
 func (i *invocation) taskCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "task", Aliases: []string{"tasks", "t"}, Short: "Create tasks that belong to no workflow, and look at tasks"})
+	group := asGroup(&cobra.Command{Use: "task", Aliases: []string{"tasks", "t"},
+		Short: "Create tasks that belong to no workflow, and look at tasks"})
 	group.AddCommand(i.taskCreate(), i.taskList(), i.taskGet(), i.taskCancel(), i.taskAttempts(), i.taskLogs(), i.taskWatch(), i.taskRelease(),
 		i.definitionsOf("definitions [KIND]", "List the task kinds that workers registered, or show one", taskDefinitions))
 	return group
@@ -47,7 +48,8 @@ func taskTable(p *output.Printer, tasks []*apiv1.TaskExecution) {
 		})
 	}
 	p.Table([]output.Column{
-		{Title: "TASK ID"}, {Title: "KIND", Long: true}, {Title: "STATUS", Status: true}, {Title: "QUEUE", Long: true}, {Title: "TRIES", Right: true},
+		{Title: "TASK ID"}, {Title: "KIND", Long: true}, {Title: "STATUS", Status: true}, {Title: "QUEUE", Long: true}, {Title: "TRIES",
+			Right: true},
 		{Title: "PROGRESS", Right: true}, {Title: "CREATED"}, {Title: "COMPLETED"}, {Title: "PARKED", Long: true}, {Title: "ERROR", Long: true},
 	}, rows)
 }
@@ -70,7 +72,8 @@ func taskFields(t *apiv1.TaskExecution) []output.Field {
 		{Name: "queue", Value: t.GetQueue()}, {Name: "workflow", Value: t.GetWorkflowExecutionId()}, {Name: "worker", Value: t.GetWorkerId()},
 		{Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(), t.GetMaxRetries())},
 		{Name: "progress", Value: percent(t)}, {Name: "details", Value: t.GetProgressDetails()},
-		{Name: "created", Value: at(t.GetCreatedAt())}, {Name: "started", Value: at(t.GetStartedAt())}, {Name: "completed", Value: at(t.GetCompletedAt())},
+		{Name: "created", Value: at(t.GetCreatedAt())}, {Name: "started", Value: at(t.GetStartedAt())}, {Name: "completed",
+			Value: at(t.GetCompletedAt())},
 		{Name: "parked", Value: t.GetParkedReason()},
 	}
 	fields = append(fields, metadataFields(t.GetMetadata())...)
@@ -264,7 +267,8 @@ func (i *invocation) taskRelease() *cobra.Command {
 		Use: "release [ID...]", Short: "Give parked tasks to workers again",
 		RunE: i.command(func(ctx context.Context, s *server, cmd *cobra.Command, args []string) error {
 			answer, err := s.Tasks.ReleaseTaskExecutions(ctx, &apiv1.ReleaseTaskExecutionsRequest{
-				Org: s.Org, Ids: args, Kind: optional(cmd.Flags(), "kind", which.kind), Queue: optional(cmd.Flags(), "queue", which.queue), All: which.all,
+				Org: s.Org, Ids: args, Kind: optional(cmd.Flags(), "kind", which.kind), Queue: optional(cmd.Flags(), "queue",
+					which.queue), All: which.all,
 			})
 			if err != nil {
 				return err

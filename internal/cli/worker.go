@@ -14,7 +14,8 @@ import (
 )
 
 func (i *invocation) workerCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "worker", Aliases: []string{"workers"}, Short: "See which workers there are, and what they can execute"})
+	group := asGroup(&cobra.Command{Use: "worker", Aliases: []string{"workers"},
+		Short: "See which workers there are, and what they can execute"})
 	group.AddCommand(i.workerList(), i.workerGet())
 	return group
 }
@@ -75,7 +76,8 @@ func (i *invocation) workerGet() *cobra.Command {
 					output.Field{Name: "type", Value: w.GetType()}, output.Field{Name: "status", Value: w.GetStatus(), Status: true},
 					output.Field{Name: "version", Value: w.GetVersion()}, output.Field{Name: "host", Value: w.GetHostName()},
 					output.Field{Name: "process", Value: w.GetProcessId()}, output.Field{Name: "registered", Value: at(w.GetRegisteredAt())},
-					output.Field{Name: "last heartbeat", Value: at(w.GetLastHeartbeatAt())}, output.Field{Name: "metadata", Value: string(w.GetMetadata())},
+					output.Field{Name: "last heartbeat", Value: at(w.GetLastHeartbeatAt())}, output.Field{Name: "metadata",
+						Value: string(w.GetMetadata())},
 					output.Field{Name: "workflows", Value: kinds(answer.GetWorkflowCapabilities())},
 					output.Field{Name: "tasks", Value: kinds(answer.GetTaskCapabilities())})
 			})
@@ -212,7 +214,8 @@ func showDefinition(p *output.Printer, d *apiv1.Definition, workers []*apiv1.Wor
 		cancellable = "yes"
 	}
 	p.Fields(output.Field{Name: "kind", Value: d.GetKind()}, output.Field{Name: "name", Value: d.GetName()},
-		output.Field{Name: "description", Value: d.GetDescription()}, output.Field{Name: "status", Value: d.GetAvailabilityStatus(), Status: true},
+		output.Field{Name: "description", Value: d.GetDescription()}, output.Field{Name: "status", Value: d.GetAvailabilityStatus(),
+			Status: true},
 		output.Field{Name: "version", Value: d.GetLatestVersion()}, output.Field{Name: "timeout", Value: timeout},
 		output.Field{Name: "retry policy", Value: string(d.GetRetryPolicy())}, output.Field{Name: "cancellable", Value: cancellable},
 		output.Field{Name: "tags", Value: strings.Join(d.GetTags(), ", ")}, output.Field{Name: "input schema", Value: string(d.GetInputSchema())},

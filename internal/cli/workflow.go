@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -13,12 +14,15 @@ import (
 )
 
 func (i *invocation) workflowCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "workflow", Aliases: []string{"workflows", "wf"}, Short: "Start workflows, look at them, and steer them"})
+	group := asGroup(&cobra.Command{Use: "workflow", Aliases: []string{"workflows", "wf"},
+		Short: "Start workflows, look at them, and steer them"})
 	group.AddCommand(
-		i.workflowStart("start", "Start a workflow", "trigger"), i.workflowList(), i.workflowGet(), i.workflowWait(), i.workflowEvents(), i.workflowLogs(),
+		i.workflowStart("start", "Start a workflow",
+			"trigger"), i.workflowList(), i.workflowGet(), i.workflowWait(), i.workflowEvents(), i.workflowLogs(),
 		i.workflowTasks(), i.workflowTaskAttempts(), i.workflowChildren(), i.workflowPromises(), i.workflowState(), i.workflowQuery(), i.workflowTimeline(),
 		i.workflowSignal(), i.workflowSignalWithStart(), i.workflowCancel(), i.workflowTerminate(), i.workflowRetry(), i.workflowRelease(),
-		i.workflowTerminateParked(), i.definitionsOf("definitions [KIND]", "List the workflow kinds that workers registered, or show one", workflowDefinitions),
+		i.workflowTerminateParked(), i.definitionsOf("definitions [KIND]", "List the workflow kinds that workers registered, or show one",
+			workflowDefinitions),
 	)
 	return group
 }
@@ -138,7 +142,8 @@ func executionFields(w *apiv1.WorkflowExecution) []output.Field {
 		{Name: "waits for", Value: w.GetSuspendType()}, {Name: "queue", Value: w.GetQueue()}, {Name: "version", Value: w.GetWorkflowVersion()},
 		{Name: "parent", Value: w.GetParentWorkflowExecutionId()}, {Name: "worker", Value: w.GetWorkerId()}, {Name: "priority", Value: priority},
 		{Name: "events", Value: strconv.Itoa(int(w.GetCurrentSequence()))}, {Name: "history", Value: nearlyFull},
-		{Name: "created", Value: at(w.GetCreatedAt())}, {Name: "started", Value: at(w.GetStartedAt())}, {Name: "completed", Value: at(w.GetCompletedAt())},
+		{Name: "created", Value: at(w.GetCreatedAt())}, {Name: "started", Value: at(w.GetStartedAt())}, {Name: "completed",
+			Value: at(w.GetCompletedAt())},
 		{Name: "parked", Value: w.GetParkedReason()}, {Name: "parked at", Value: at(w.GetParkedAt())},
 	}
 	fields = append(fields, metadataFields(w.GetMetadata())...)
@@ -170,7 +175,8 @@ func (i *invocation) workflowTaskAttempts() *cobra.Command {
 	return &cobra.Command{
 		Use: "task-attempts ID TASK_ID", Short: "List the attempts of a task of an execution", Args: exact("ID", "TASK_ID"),
 		RunE: i.command(func(ctx context.Context, s *server, _ *cobra.Command, args []string) error {
-			answer, err := s.Executions.ListWorkflowTaskAttempts(ctx, &apiv1.ListWorkflowTaskAttemptsRequest{Org: s.Org, Id: args[0], TaskId: args[1]})
+			answer, err := s.Executions.ListWorkflowTaskAttempts(ctx, &apiv1.ListWorkflowTaskAttemptsRequest{Org: s.Org, Id: args[0],
+				TaskId: args[1]})
 			if err != nil {
 				return err
 			}
@@ -429,7 +435,7 @@ func (f *selectionFlags) declare(cmd *cobra.Command) {
 			}
 		}
 		if len(ids) == 0 && !f.all && f.kind == "" && f.queue == "" {
-			return hinted{fmt.Errorf("which ones? Name some by ID, or give --kind, --queue or --all"), "usage: " + cmd.UseLine()}
+			return hinted{errors.New("which ones? Name some by ID, or give --kind, --queue or --all"), "usage: " + cmd.UseLine()}
 		}
 		return nil
 	}

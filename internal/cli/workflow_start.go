@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,7 +96,8 @@ func (i *invocation) awaitResult(ctx context.Context, s *server, id string, time
 }
 
 // result waits, call by call: a server holds none for ever.
-func (i *invocation) result(ctx context.Context, s *server, id string, timeout time.Duration) (*apiv1.WaitWorkflowExecutionResponse, error) {
+func (i *invocation) result(ctx context.Context, s *server, id string, timeout time.Duration) (*apiv1.WaitWorkflowExecutionResponse,
+	error) {
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = i.now().Add(timeout)
@@ -142,7 +144,7 @@ func (i *invocation) ending(s *server, answer *apiv1.WaitWorkflowExecutionRespon
 	if result.GetError() != "" {
 		text += ": " + result.GetError()
 	}
-	return hinted{fmt.Errorf("%s", text), "See what happened: flovyn workflow events " + result.GetWorkflowExecutionId()}
+	return hinted{errors.New(text), "See what happened: flovyn workflow events " + result.GetWorkflowExecutionId()}
 }
 
 // progress shows on a terminal that something takes long, until stop is called.

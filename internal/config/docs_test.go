@@ -130,8 +130,7 @@ func TestDocumentationOfLimits(t *testing.T) {
 		fmt.Sprintf("| %d, and %d unless said otherwise |", flovyn.MaxMaxRetries, flovyn.DefaultMaxRetries),
 		fmt.Sprintf("| %d seconds (100 years) |", seconds(flovyn.MaxDelay)),
 		fmt.Sprintf("signals of an execution | %d |", flovyn.MaxSignals),
-		fmt.Sprintf("of an organization at one server | %d |", flovyn.MaxWatchersPerOrg),
-		fmt.Sprintf("of all at one server | %d |", flovyn.MaxWatchers),
+		fmt.Sprintf("at one server | %d of an organization, %d of all |", flovyn.MaxWatchersPerOrg, flovyn.MaxWatchers),
 		"the queue `" + flovyn.DefaultQueue + "`",
 	} {
 		if !strings.Contains(limits, want) {

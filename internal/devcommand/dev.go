@@ -94,7 +94,8 @@ func (d *run) declare(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.demo, "demo", false, "run the example worker and one of its workflows")
 	flags.BoolVar(&d.exitWhenDone, "exit-when-done", false, "with --demo: stop when the workflow has ended")
 	// In a program that has such flags for all its commands, these shadow them.
-	flags.StringVar(&d.logLevel, "log-level", "info", "least severe records to log: debug, info, warn, error; of the server only warn, unless given")
+	flags.StringVar(&d.logLevel, "log-level", "info",
+		"least severe records to log: debug, info, warn, error; of the server only warn, unless given")
 	flags.StringVar(&d.logFormat, "log-format", "text", "how to write log records: json, text")
 }
 

@@ -69,7 +69,7 @@ func TestStandInApp(t *testing.T) {
 // signIn does in the place of a browser what the page has a person do.
 func signIn(t *testing.T, client *http.Client, app, code string) {
 	t.Helper()
-	form := func(path, cookie, body string) *http.Response {
+	form := func(path, cookie, body string) (status int, cookies []*http.Cookie) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, app+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -83,14 +83,13 @@ func signIn(t *testing.T, client *http.Client, app, code string) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		return resp
+		return resp.StatusCode, resp.Cookies()
 	}
-	in := form("/sign-in", "", "user=dev-owner&user_code="+code)
-	if len(in.Cookies()) != 1 {
-		t.Fatalf("signing in: %s, %v", in.Status, in.Cookies())
+	status, cookies := form("/sign-in", "", "user=dev-owner&user_code="+code)
+	if len(cookies) != 1 {
+		t.Fatalf("signing in: %d, %v", status, cookies)
 	}
-	cookie := in.Cookies()[0].Name + "=" + in.Cookies()[0].Value
-	if approved := form("/device", cookie, "decision=approve&user_code="+code); approved.StatusCode >= http.StatusBadRequest {
-		t.Fatalf("approving: %s", approved.Status)
+	if status, _ := form("/device", cookies[0].Name+"="+cookies[0].Value, "decision=approve&user_code="+code); status >= http.StatusBadRequest {
+		t.Fatalf("approving: %d", status)
 	}
 }

@@ -33,6 +33,8 @@ type View struct {
 	Error string
 	// Waiting is what a waiting execution waits for.
 	Waiting string
+	// NearlyFull tells that the history comes near one of its limits.
+	NearlyFull bool
 }
 
 // View returns an execution with what its history says of it.
@@ -41,7 +43,7 @@ func (e *Engine) View(ctx context.Context, org flovyn.OrgID, id flovyn.Execution
 	if err != nil {
 		return View{}, err
 	}
-	view := View{WorkflowExecution: w}
+	view := View{WorkflowExecution: w, NearlyFull: e.NearlyFull(w)}
 	if view.Input, err = e.store.Started(ctx, w); err != nil {
 		return view, err
 	}

@@ -37,3 +37,22 @@ func TestTimerWithdrawnAtTheEndIsGone(t *testing.T) {
 	b.wantStatus(id, flovyn.WorkflowCompleted)
 	b.closedBehind(id)
 }
+
+// A submission whose answer was lost comes again, after what it waits for has
+// happened and another worker has taken the execution up, and that worker dies.
+// The one that submits has seen nothing: the execution must not wait on its word.
+// So it is with a worker that could not read the history and began anew.
+func TestResentSubmissionDoesNotHideWhatHappened(t *testing.T) {
+	b := setUp(t)
+	id := b.begin("k")
+	waits := []history.Command{history.StartTimer{ID: "t"}, history.SuspendWorkflow{Reason: "waiting for t"}}
+	b.submit(id, history.Suspended, waits...)
+	b.fireTimers()
+	b.poll() // by the worker that dies
+	b.submit(id, history.Suspended, waits...)
+	if a := b.poll(); a.Execution.ID != id {
+		t.Fatalf("claimed %s", a.Execution.ID)
+	}
+	b.submit(id, history.Suspended)
+	b.wantStatus(id, flovyn.WorkflowWaiting)
+}

@@ -1,10 +1,6 @@
 package flovyn
 
-import (
-	"time"
-
-	"github.com/google/uuid"
-)
+import "time"
 
 // Class is a sort of work that workers execute.
 type Class string
@@ -57,21 +53,4 @@ type Worker struct {
 type Definition struct {
 	Capability
 	FirstSeenAt, LastRegisteredAt time.Time
-}
-
-// KnownDefinition is a definition as lists show it.
-type KnownDefinition struct {
-	Definition
-	ID  uuid.UUID
-	Org OrgID
-	// Workers is how many workers for the kind are online.
-	Workers int
-}
-
-// Availability says whether a worker for the kind is online.
-func (d *KnownDefinition) Availability() string {
-	if d.Workers > 0 {
-		return "AVAILABLE"
-	}
-	return "UNAVAILABLE"
 }

@@ -1,6 +1,7 @@
 package fql
 
 import (
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -37,7 +38,7 @@ func drawNode(t *rapid.T, entity Entity, depth int) Node {
 func drawCondition(t *rapid.T, entity Entity) Node {
 	all := entity.Fields()
 	if entity.HasMetadata() {
-		all = append(all[:len(all):len(all)], metadataField(rapid.StringMatching(`[a-z "\\.é]{1,4}`).Draw(t, "key")))
+		all = append(slices.Clip(all), metadataField(rapid.StringMatching(`[a-z "\\.é]{1,4}`).Draw(t, "key")))
 	}
 	f := rapid.SampledFrom(all).Draw(t, "field")
 	c := &Condition{Field: f, Op: rapid.SampledFrom(f.Type.Operators()).Draw(t, "op")}

@@ -27,14 +27,6 @@ type parser struct {
 
 func (p *parser) peek() token { return p.tokens[p.at] }
 
-func (p *parser) take() token {
-	t := p.tokens[p.at]
-	if t.kind != end {
-		p.at++
-	}
-	return t
-}
-
 // accept takes the next token if it is the keyword or sign.
 func (p *parser) accept(what string) bool {
 	if p.peek().is(what) {

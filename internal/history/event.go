@@ -48,7 +48,8 @@ const (
 	RetryRequested EventType = "RETRY_REQUESTED"
 )
 
-// EventTypes lists every event type, in the order of the protocol's table.
+// EventTypes lists every event type, in the order of the protocol's table, of
+// which RetryRequested is no part.
 func EventTypes() []EventType {
 	return []EventType{
 		WorkflowStarted, WorkflowCompleted, WorkflowExecutionFailed, WorkflowSuspended,
@@ -56,7 +57,7 @@ func EventTypes() []EventType {
 		TaskCompleted, TaskFailed, TaskCancelled, PromiseCreated, PromiseResolved,
 		PromiseRejected, PromiseTimeout, ChildWorkflowInitiated, ChildWorkflowStarted,
 		ChildWorkflowCompleted, ChildWorkflowFailed, ChildWorkflowCancelled, TimerStarted,
-		TimerFired, TimerCancelled, SignalReceived, WorkflowCancelled, RetryRequested,
+		TimerFired, TimerCancelled, SignalReceived, WorkflowCancelled,
 	}
 }
 

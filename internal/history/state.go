@@ -26,6 +26,8 @@ type State struct {
 	// Retried tells that the execution had failed before and was opened again.
 	Retried bool
 
+	// facts counts the events from outside that the workflow's code waits for.
+	facts     int
 	execution flovyn.ExecutionID
 	tasks     map[flovyn.TaskID]bool // true while open
 	timers    map[string]bool        // true while pending
@@ -109,7 +111,21 @@ func (s *State) Apply(e Event) error {
 	}
 	s.LastSeq = e.Seq
 	s.Bytes += int64(len(e.Data))
+	if isFact(e.Type) {
+		s.facts++
+	}
 	return nil
+}
+
+// isFact reports whether an event is one that a workflow's code may wait for.
+func isFact(t EventType) bool {
+	switch t {
+	case TaskCompleted, TaskFailed, TimerFired, PromiseResolved, PromiseRejected, PromiseTimeout,
+		ChildWorkflowCompleted, ChildWorkflowFailed, SignalReceived:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *State) apply(e Event) error {

@@ -59,6 +59,9 @@ func (s *State) Submit(commands []Command, status Status) (*Outcome, error) {
 	}
 	sub := &submission{state: s, out: &Outcome{}}
 	if s.isResend(commands) {
+		// Its worker has seen nothing of the history. Were the execution to wait now,
+		// it might wait for what has happened.
+		sub.out.News = s.facts > 0
 		sub.keys = map[string]bool{}
 		sub.operations, sub.promises, sub.stateChanges = s.operations, s.promiseNames, s.stateChanges
 	}

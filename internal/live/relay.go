@@ -29,9 +29,16 @@ type Relay interface {
 // alone is the relay of a server that has no others.
 type alone struct{}
 
-func (alone) Send(*Frame)                             {}
-func (alone) Watch(Topic) func()                      { return func() {} }
-func (alone) Retains() bool                           { return false }
+// Send does nothing.
+func (alone) Send(*Frame) {}
+
+// Watch opens nothing.
+func (alone) Watch(Topic) func() { return func() {} }
+
+// Retains tells that nothing comes back.
+func (alone) Retains() bool { return false }
+
+// Run waits for the end.
 func (alone) Run(ctx context.Context, _ func(*Frame)) { <-ctx.Done() }
 
 // message is a frame on its way between servers.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
 
@@ -420,7 +421,7 @@ func (r *run) wait(ctx context.Context, op oracle.Op) error {
 		if ctx.Err() != nil {
 			return errors.New("the poll never began to wait")
 		}
-		time.Sleep(20 * time.Microsecond)
+		runtime.Gosched()
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ package oracle
 import (
 	"cmp"
 	"fmt"
-	"strconv"
+	"strings"
 )
 
 // OpKind is a sort of operation.
@@ -557,23 +557,32 @@ func (m *Model) Waiting() (all []string) {
 
 // String is the operation as it is written in a failed program.
 func (op Op) String() string {
-	text := string(op.Kind) + " @" + strconv.Itoa(op.Server)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s @%d", op.Kind, op.Server)
 	if op.Foreign {
-		text += " foreign"
+		text.WriteString(" foreign")
 	}
 	for _, field := range []struct{ name, value string }{
-		{"on", op.On}, {"new", op.New}, {"claim", op.Claim}, {"queue", op.Queue}, {"work", op.Work}, {"key", op.Key},
-		{"label", op.Label}, {"text", op.Text}, {"value", string(op.Value)}, {"status", op.Status},
+		{"on", op.On},
+		{"new", op.New},
+		{"claim", op.Claim},
+		{"queue", op.Queue},
+		{"work", op.Work},
+		{"key", op.Key},
+		{"label", op.Label},
+		{"text", op.Text},
+		{"value", string(op.Value)},
+		{"status", op.Status},
 	} {
 		if field.value != "" {
-			text += " " + field.name + "=" + field.value
+			fmt.Fprintf(&text, " %s=%s", field.name, field.value)
 		}
 	}
 	if op.Priority != 0 || op.Retries != 0 || op.Timeout {
-		text += fmt.Sprintf(" priority=%d retries=%d timeout=%v", op.Priority, op.Retries, op.Timeout)
+		fmt.Fprintf(&text, " priority=%d retries=%d timeout=%v", op.Priority, op.Retries, op.Timeout)
 	}
 	for _, c := range op.Commands {
-		text += fmt.Sprintf("\n      %+v", c)
+		fmt.Fprintf(&text, "\n      %+v", c)
 	}
-	return text
+	return text.String()
 }

@@ -348,10 +348,10 @@ func (m *Model) finish(w *Execution, status string, how end) {
 	m.tell(p, "CHILD_WORKFLOW_FAILED", names)
 }
 
+// end is how an execution ends, as its parent is told.
 type end struct {
-	output              Raw
-	text                string
-	reason, requestedBy string
+	output Raw
+	text   string
 }
 
 // withdraw takes back what an ended execution leaves behind. A task that runs is

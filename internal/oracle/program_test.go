@@ -309,16 +309,16 @@ func (g *writer) submission(op *oracle.Op) {
 		op.Commands = append(op.Commands, g.command(op.On))
 	}
 	op.Status = oracle.Suspended
-	switch {
-	case g.one(12):
+	switch n := g.IntN(100); {
+	case n < 12:
 		op.Status = oracle.Running
-	case g.one(12):
+	case n < 23:
 		op.Status = choose(g, oracle.Completed, oracle.Failed, oracle.Cancelled)
 		if g.one(70) {
 			kind := map[string]string{oracle.Completed: oracle.CompleteSelf, oracle.Failed: oracle.FailSelf, oracle.Cancelled: oracle.CancelSelf}[op.Status]
 			op.Commands = append(op.Commands, oracle.Command{Kind: kind, Text: choose(g, "", "why"), Value: g.value()})
 		}
-	case g.one(50):
+	case n < 60:
 		op.Commands = append(op.Commands, oracle.Command{Kind: oracle.SuspendSelf, Text: g.reason()})
 	}
 }
@@ -330,7 +330,7 @@ func resend(w *oracle.Execution) (commands []oracle.Command) {
 		return s
 	}
 	for _, e := range w.Events {
-		c := oracle.Command{}
+		var c oracle.Command
 		switch e.Type {
 		case "OPERATION_COMPLETED":
 			c = oracle.Command{Kind: oracle.RecordOperation, Label: text(e, "operationName"), Value: `"again"`}

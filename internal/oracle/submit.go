@@ -41,6 +41,7 @@ func (m *Model) submit(op Op) Answer {
 	if s.repeats(op.Commands) {
 		s.operations, s.promises, s.changes = w.list("operationName", "OPERATION_COMPLETED"), w.list("promiseName", "PROMISE_CREATED"), w.changes()
 		s.then = map[string]bool{}
+		s.news = slices.ContainsFunc(w.Events, isFact) // of which the worker has seen nothing
 	}
 	for _, c := range op.Commands {
 		if s.command(c); s.ended != "" {
@@ -64,6 +65,16 @@ func (m *Model) submit(op Op) Answer {
 		w.News, w.Disputed, w.Status = false, false, Waiting
 	}
 	return Answer{}
+}
+
+// isFact reports whether a workflow's code may wait for an event.
+func isFact(e Event) bool {
+	switch e.Type {
+	case "TASK_COMPLETED", "TASK_FAILED", "TIMER_FIRED", "PROMISE_RESOLVED", "PROMISE_REJECTED", "PROMISE_TIMEOUT",
+		"CHILD_WORKFLOW_COMPLETED", "CHILD_WORKFLOW_FAILED", "SIGNAL_RECEIVED":
+		return true
+	}
+	return false
 }
 
 // taken reports whether a command names something that is not the execution's own.

@@ -72,6 +72,10 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(run(m.Run, options...))
 }
 
+// Run is Main for a package whose tests something else runs as well: it returns
+// the exit code.
+func Run(tests func() int, options ...goleak.Option) int { return run(tests, options...) }
+
 func run(tests func() int, options ...goleak.Option) int {
 	shared.Lock()
 	shared.inMain = true

@@ -41,8 +41,9 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 		return nil, fmt.Errorf("claiming workflow executions: %w", translate(err))
 	}
 	changes := make([]Change, len(activations))
-	for i, a := range activations {
-		changes[i] = Change{a.Execution.Org, flovyn.ClassWorkflow, a.Execution.ID.UUID(), a.Execution.LastSeq + 1}
+	for i := range activations {
+		e := &activations[i].Execution
+		changes[i] = Change{e.Org, flovyn.ClassWorkflow, e.ID.UUID(), e.LastSeq + 1}
 	}
 	s.saw(changes)
 	return activations, nil
@@ -79,9 +80,9 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 		return nil, fmt.Errorf("claiming tasks: %w", translate(err))
 	}
 	var changes []Change
-	for _, a := range assignments {
-		if a.Task.Standalone() {
-			changes = append(changes, Change{a.Task.Org, flovyn.ClassTask, a.Task.ID.UUID(), 1})
+	for i := range assignments {
+		if t := &assignments[i].Task; t.Standalone() {
+			changes = append(changes, Change{t.Org, flovyn.ClassTask, t.ID.UUID(), 1})
 		}
 	}
 	s.saw(changes)

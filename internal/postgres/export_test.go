@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"context"
+	stdsql "database/sql"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/history"
@@ -47,4 +50,23 @@ func (s *Store) explain(ctx context.Context, sql string, args []any) (string, er
 	}
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return strings.Join(lines, "\n"), err
+}
+
+// MigrateTo brings the schema to an earlier version.
+func MigrateTo(ctx context.Context, url string, version int64) error {
+	db, err := stdsql.Open("pgx", url)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	files, err := migrationFiles()
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(database.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.UpTo(ctx, version)
+	return err
 }

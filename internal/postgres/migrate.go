@@ -7,17 +7,22 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that goose speaks to
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
+	"github.com/flovyn/flovyn-server/internal/fault"
 	sqlfiles "github.com/flovyn/flovyn-server/sql"
 )
 
 // migrationLock is the advisory lock under which one server migrates while the
 // others wait. The number is arbitrary and only has to stay the same.
 const migrationLock = 0x666c6f76796e // "flovyn"
+
+// migrationTries bounds how often a migration is tried that others were in the way of.
+const migrationTries = 20
 
 // Migrate brings the schema up to date. Several servers may call it at once.
 // It refuses a PostgreSQL older than MinimumVersion.
@@ -56,10 +61,22 @@ func migrateUp(ctx context.Context, db *stdsql.DB) error {
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrating the database: %w", err)
+	// While servers are replaced one after the other, those of the previous version
+	// work on the tables that are being changed, and the two may wait for each other.
+	for tries := 1; ; tries++ {
+		_, err := provider.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if tries == migrationTries || fault.KindOf(translate(err)) != fault.Conflict {
+			return fmt.Errorf("migrating the database: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("migrating the database: %w", err)
+		case <-time.After(time.Duration(tries) * 50 * time.Millisecond):
+		}
 	}
-	return nil
 }
 
 func checkVersion(ctx context.Context, conn *stdsql.Conn) error {

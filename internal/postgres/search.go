@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,6 @@ const (
 	searchConnections = 4
 	// MaxTotal is how far matches are counted.
 	MaxTotal = 10_000
-	// online is how recent the last sign of life of a worker is that counts as online.
-	online = time.Minute
 	// stateQueryCanceled is what a statement ends with whose time is over.
 	stateQueryCanceled = "57014"
 )
@@ -65,7 +64,7 @@ func openReads(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	pc.MaxConns = searchConnections
 	pc.MinConns = 0
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	for name, value := range map[string]string{
+	maps.Copy(pc.ConnConfig.RuntimeParams, map[string]string{
 		"application_name":              "flovyn-server-search",
 		"default_transaction_read_only": "on",
 		"statement_timeout":             strconv.FormatInt(searchTimeout.Milliseconds(), 10),
@@ -75,9 +74,7 @@ func openReads(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 		"max_parallel_workers_per_gather": "0",
 		// Lists stop early, and their indexes are in memory or on a fast disk.
 		"random_page_cost": "1.1",
-	} {
-		pc.ConnConfig.RuntimeParams[name] = value
-	}
+	})
 	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		registerUUID(conn.TypeMap())
 		return nil
@@ -130,7 +127,7 @@ func definitionSource(class flovyn.Class) source {
 				SELECT count(DISTINCT c.worker_id) FROM worker_capability c JOIN worker w ON w.id = c.worker_id AND w.org_id = c.org_id
 				WHERE c.org_id = d.org_id AND c.class = d.class AND c.kind = d.kind
 				AND w.last_seen_at > clock_timestamp() - interval '%d seconds') AS workers
-			FROM definition d WHERE d.class = '%s') AS t WHERE org_id = $1`, int(online.Seconds()), class),
+			FROM definition d WHERE d.class = '%s') AS t WHERE org_id = $1`, int(OnlineWithin.Seconds()), class),
 		id: "id", fields: definitionColumns,
 	}
 }
@@ -296,11 +293,9 @@ var sqlTypes = map[fql.Type]string{
 }
 
 func (s *searchStatement) compare(c *fql.Condition, op fql.Op) string {
-	sqlType, sql := sqlTypes[c.Field.Type], ""
+	sqlType, sql := sqlTypes[c.Field.Type], s.source.fields[c.Field.Name].sql
 	if c.Field.Type == fql.Meta {
 		sql = "(metadata ->> " + s.arg(c.Field.MetadataKey(), "text") + ")"
-	} else {
-		sql = s.source.fields[c.Field.Name].sql
 	}
 	switch op {
 	case fql.IsNull, fql.IsNotNull:
@@ -420,36 +415,20 @@ func (s *Store) SearchTasks(ctx context.Context, q *Search) ([]*flovyn.TaskExecu
 
 // definitionRow is a definition with how many workers for it are online.
 type definitionRow struct {
-	ID                                               uuid.UUID
-	Kind, Name, Description, Version, ContentHash    string
-	TimeoutSeconds                                   *int32
-	Cancellable                                      bool
-	Tags                                             []string
-	RetryPolicy, InputSchema, OutputSchema, Metadata []byte
-	FirstSeenAt, LastRegisteredAt                    time.Time
-	Workers                                          int64
+	pgq.Definition
+	Workers int64
 }
 
 // SearchDefinitions returns a page of definitions, and one more when there are
 // more.
-func (s *Store) SearchDefinitions(ctx context.Context, q *Search) ([]*flovyn.KnownDefinition, error) {
+func (s *Store) SearchDefinitions(ctx context.Context, q *Search) ([]*DefinitionView, error) {
 	class := flovyn.ClassWorkflow
 	if q.Entity == fql.TaskDefinition {
 		class = flovyn.ClassTask
 	}
 	rows, err := search[definitionRow](ctx, s, q)
-	return each(rows, func(r *definitionRow) *flovyn.KnownDefinition {
-		return &flovyn.KnownDefinition{
-			ID: r.ID, Org: q.Org, Workers: int(r.Workers),
-			Definition: flovyn.Definition{
-				Capability: flovyn.Capability{
-					Class: class, Kind: r.Kind, Name: r.Name, Description: r.Description, Version: r.Version,
-					ContentHash: r.ContentHash, TimeoutSeconds: r.TimeoutSeconds, Cancellable: r.Cancellable, Tags: r.Tags,
-					RetryPolicy: r.RetryPolicy, InputSchema: r.InputSchema, OutputSchema: r.OutputSchema, Metadata: r.Metadata,
-				},
-				FirstSeenAt: r.FirstSeenAt, LastRegisteredAt: r.LastRegisteredAt,
-			},
-		}
+	return each(rows, func(r *definitionRow) *DefinitionView {
+		return &DefinitionView{definitionOf(class, &r.Definition), r.Definition.ID, q.Org, int32(r.Workers)}
 	}), err
 }
 

@@ -529,3 +529,39 @@ func TestSessionsCut(t *testing.T) {
 		t.Errorf("%d steps were acknowledged, %d are there", done.Load(), len(names))
 	}
 }
+
+// A key that was given to something else in the same commit is not taken from it.
+func TestDropKeySparesItsNewTarget(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.New(t)
+	s := open(t, dsn)
+	key := flovyn.Key{Org: org, Scope: flovyn.KeyWorkflow, Name: "k"}
+	before, after := newID(), newID()
+	touch := postgres.Touch{Keys: []flovyn.Key{key}}
+	steps := []func(*postgres.Tx) error{
+		func(tx *postgres.Tx) error {
+			tx.SetKey(key, flovyn.KeyTarget{ID: after.UUID(), ExpiresAt: tx.Now().Add(time.Hour)})
+			tx.DropKey(key, before.UUID())
+			return nil
+		},
+		func(tx *postgres.Tx) error {
+			tx.DropKey(key, before.UUID())
+			return nil
+		},
+	}
+	for i, step := range steps {
+		if err := s.Do(t.Context(), touch, step); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, dsn, "SELECT count(*) FROM idempotency_key WHERE target_id = $1", after.UUID()); n != 1 {
+			t.Fatalf("after step %d the key does not stand for its new target", i)
+		}
+	}
+	err := s.Do(t.Context(), touch, func(tx *postgres.Tx) error {
+		tx.DropKey(key, after.UUID())
+		return nil
+	})
+	if n := number(t, dsn, "SELECT count(*) FROM idempotency_key"); err != nil || n != 0 {
+		t.Fatalf("%d keys are left, %v", n, err)
+	}
+}

@@ -116,8 +116,9 @@ func (s *Store) ViewTask(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID
 	view := taskViewOf(r)
 	if !view.Standalone() {
 		events, err := s.Events(ctx, org, view.Workflow)
-		fillFromHistory([]TaskView{view}, events)
-		return view, err
+		views := []TaskView{view}
+		fillFromHistory(views, events)
+		return views[0], err
 	}
 	view.Input, view.Output, err = s.TaskPayload(ctx, org, id)
 	return view, err
@@ -279,8 +280,17 @@ func (s *Store) WorkersOfKind(ctx context.Context, org flovyn.OrgID, class flovy
 // DefinitionView is a definition with how many of its workers are online.
 type DefinitionView struct {
 	flovyn.Definition
+	ID     uuid.UUID
 	Org    flovyn.OrgID
 	Online int32
+}
+
+// Availability says whether a worker that can execute the kind is online.
+func (d *DefinitionView) Availability() string {
+	if d.Online > 0 {
+		return "AVAILABLE"
+	}
+	return "UNAVAILABLE"
 }
 
 // DefinitionQuery says which definitions of a class are meant.
@@ -307,7 +317,7 @@ func (s *Store) ViewDefinitions(ctx context.Context, q DefinitionQuery) ([]Defin
 	}
 	views := make([]DefinitionView, len(rows))
 	for i, r := range rows {
-		views[i] = DefinitionView{definitionOf(q.Class, &r.Definition), q.Org, r.Online}
+		views[i] = DefinitionView{definitionOf(q.Class, &r.Definition), r.Definition.ID, q.Org, r.Online}
 	}
 	return views, nil
 }

@@ -181,6 +181,13 @@ func (tx *Tx) SetKey(key flovyn.Key, target flovyn.KeyTarget) {
 
 // DropKey releases an idempotency key if it stands for target.
 func (tx *Tx) DropKey(key flovyn.Key, target uuid.UUID) {
+	current, known := tx.keys[key]
+	if !known {
+		current, known = tx.w.keys[key]
+	}
+	if known && current.ID != target {
+		return // it stands for something else by now, perhaps since an earlier step of this commit
+	}
 	tx.keys[key] = flovyn.KeyTarget{}
 	delete(tx.out.keys, key)
 	tx.out.goneKeys[key] = target

@@ -12,7 +12,6 @@ import (
 	"github.com/flovyn/flovyn-server/gen/flovyn/api/v1/apiv1connect"
 	"github.com/flovyn/flovyn-server/internal/fault"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
-	"github.com/flovyn/flovyn-server/internal/postgres"
 )
 
 // registerAPI adds the services of the management API.
@@ -102,12 +101,6 @@ func keyTTLText(field string, text *string) (time.Duration, error) {
 
 // logID names a line of a log.
 func logID(n int64) string { return strconv.FormatInt(n, 10) }
-
-// definitionID is the stable id of a definition, which is known by its kind: it is
-// made of its organization, class and kind.
-func definitionID(d *postgres.DefinitionView) string {
-	return uuid.NewSHA1(d.Org.UUID(), []byte(string(d.Class)+"/"+d.Kind)).String()
-}
 
 // reservedMetadata begins the keys that the server keeps for itself.
 const reservedMetadata = "_flovyn_"

@@ -3,8 +3,6 @@ package rpc
 import (
 	"encoding/json"
 
-	"google.golang.org/protobuf/proto"
-
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/engine"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
@@ -29,7 +27,8 @@ func executionOut(v engine.View) *apiv1.WorkflowExecution {
 		Input: history.OrNull(v.Input), Output: v.Output, Error: maybe(v.Error), CurrentSequence: int32(v.LastSeq),
 		WorkflowVersion: maybe(v.Version), ParentWorkflowExecutionId: maybeID(v.Parent.UUID()), WorkerId: maybe(v.WorkerID),
 		Metadata: metadataOut(v.Metadata), PrioritySeconds: int32(v.Priority.Seconds()), CreatedAt: at(v.CreatedAt),
-		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), SuspendType: maybe(v.Waiting),
+		StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), UpdatedAt: at(v.UpdatedAt), ParkedReason: maybe(v.ParkedReason),
+		ParkedAt: at(v.ParkedAt), HistoryNearlyFull: v.NearlyFull, SuspendType: maybe(v.Waiting),
 	}
 }
 
@@ -52,7 +51,7 @@ func taskExecutionOut(v *postgres.TaskView) *apiv1.TaskExecution {
 		Status: string(v.Status), Queue: v.Queue, ExecutionCount: v.Attempt, MaxRetries: v.MaxRetries,
 		Progress: v.Progress.Fraction, ProgressDetails: maybe(v.Progress.Details), Input: history.OrNull(v.Input),
 		Output: v.Output, Error: maybe(v.Error), WorkerId: maybe(v.WorkerID), Metadata: metadataOut(v.Metadata),
-		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt),
+		CreatedAt: at(v.CreatedAt), StartedAt: at(v.StartedAt), CompletedAt: at(v.EndedAt), ParkedReason: maybe(v.ParkedReason),
 	}
 }
 
@@ -65,7 +64,7 @@ func attemptsOut(attempts []task.AttemptView) []*apiv1.TaskAttempt {
 			Output: a.Output, Error: maybe(a.Error), WorkerId: maybe(a.WorkerID),
 		}
 		if !a.StartedAt.IsZero() && !a.EndedAt.IsZero() {
-			out[i].DurationMs = proto.Int64(a.EndedAt.Sub(a.StartedAt).Milliseconds())
+			out[i].DurationMs = new(a.EndedAt.Sub(a.StartedAt).Milliseconds())
 		}
 	}
 	return out
@@ -99,14 +98,10 @@ func workersOut(views []postgres.WorkerView) []*apiv1.Worker {
 }
 
 func definitionOut(d *postgres.DefinitionView) *apiv1.Definition {
-	availability := "UNAVAILABLE"
-	if d.Online > 0 {
-		availability = "AVAILABLE"
-	}
 	out := &apiv1.Definition{
-		Id: definitionID(d), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
+		Id: d.ID.String(), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
 		TimeoutSeconds: d.TimeoutSeconds, RetryPolicy: d.RetryPolicy, Tags: d.Tags, Cancellable: d.Cancellable,
-		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, AvailabilityStatus: availability, WorkerCount: d.Online,
+		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, AvailabilityStatus: d.Availability(), WorkerCount: d.Online,
 		FirstSeenAt: at(d.FirstSeenAt), LastRegisteredAt: at(d.LastRegisteredAt), Metadata: d.Metadata,
 	}
 	if d.Class == flovyn.ClassWorkflow {

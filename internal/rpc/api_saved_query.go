@@ -49,7 +49,7 @@ func (h savedQueries) ListSavedQueries(ctx context.Context, req *apiv1.ListSaved
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultRows)
+	limit := pageOf(req.Limit)
 	queries, total, err := h.search.ListSaved(ctx, org, who, req.GetEntity(), limit, int(req.GetOffset()))
 	if err != nil {
 		return nil, err
@@ -118,14 +118,14 @@ func (h savedQueries) ExecuteSavedQuery(ctx context.Context, req *apiv1.ExecuteS
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultRows)
+	limit := pageOf(req.Limit)
 	r, err := h.search.RunSaved(ctx, org, who, id, limit, int(req.GetOffset()))
 	if err != nil {
 		return nil, err
 	}
 	return &apiv1.ExecuteSavedQueryResponse{
 		Entity: string(r.Entity), Workflows: convert(r.Workflows.Items, summaryOut), Tasks: convert(r.Tasks.Items, listedTaskOut),
-		Kinds: convert(r.Definitions.Items, func(d *flovyn.KnownDefinition) string { return d.Kind }),
+		Kinds: convert(r.Definitions.Items, func(d *postgres.DefinitionView) string { return d.Kind }),
 		// Two of the three are zero.
 		Total:         int64(r.Workflows.Total + r.Tasks.Total + r.Definitions.Total),
 		TotalIsCapped: r.Workflows.TotalIsCapped || r.Tasks.TotalIsCapped || r.Definitions.TotalIsCapped,

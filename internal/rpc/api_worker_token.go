@@ -105,7 +105,7 @@ func (h workerTokens) RevokeWorkerToken(
 func (h workerTokens) issuer(ctx context.Context, slug string) (flovyn.OrgID, error) {
 	org, err := h.slugged(ctx, slug)
 	if err == nil && h.tokens == nil {
-		err = fault.New(fault.Precondition, "this server accepts no worker tokens of its own: worker_token is not among its authenticators")
+		err = fault.New(fault.Precondition, "this server accepts no worker tokens of its own: worker_token is not among its authenticators, or has no secret")
 	}
 	return org, err
 }

@@ -56,6 +56,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/metrics"
 	"github.com/flovyn/flovyn-server/internal/org"
 	"github.com/flovyn/flovyn-server/internal/quota"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/schema"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
@@ -71,6 +72,7 @@ type Config struct {
 	Workers    *worker.Registry
 	Search     *search.Searcher
 	Metadata   *metadata.Fields
+	Schedules  *schedule.Schedules
 	Live       *live.Hub
 	Authorizer authz.Authorizer
 	// Organization finds an organization, or says NotFound. It is asked about
@@ -105,22 +107,23 @@ type Config struct {
 
 // door is what the handlers share.
 type door struct {
-	engine   *engine.Engine
-	tasks    *task.Tasks
-	workers  *worker.Registry
-	search   *search.Searcher
-	metadata *metadata.Fields
-	live     *live.Hub
-	schemas  *schema.Checker
-	orgs     *knownOrgs
-	founding *org.Resolver
-	tokens   *token.Tokens
-	audit    *audit.Trail
-	version  string
-	stopping <-chan struct{}
-	metrics  *metrics.Metrics
-	tracer   *trace.Tracer
-	log      *slog.Logger
+	engine    *engine.Engine
+	tasks     *task.Tasks
+	workers   *worker.Registry
+	search    *search.Searcher
+	metadata  *metadata.Fields
+	schedules *schedule.Schedules
+	live      *live.Hub
+	schemas   *schema.Checker
+	orgs      *knownOrgs
+	founding  *org.Resolver
+	tokens    *token.Tokens
+	audit     *audit.Trail
+	version   string
+	stopping  <-chan struct{}
+	metrics   *metrics.Metrics
+	tracer    *trace.Tracer
+	log       *slog.Logger
 }
 
 // New makes the server of all procedures. Transports other than HTTP may be put
@@ -147,7 +150,7 @@ func New(cfg Config) (*connect.Server, error) {
 	d := door{
 		engine: cfg.Engine, tasks: cfg.Tasks, workers: cfg.Workers, live: cfg.Live, schemas: schemas, orgs: orgs,
 		founding: cfg.Orgs, tokens: cfg.Tokens, audit: cfg.Audit, version: cfg.Version,
-		search: cfg.Search, metadata: cfg.Metadata,
+		search: cfg.Search, metadata: cfg.Metadata, schedules: cfg.Schedules,
 		stopping: cfg.Stopping, metrics: cfg.Metrics, tracer: tracer, log: cfg.Log,
 	}
 	registerAPI(server, d)

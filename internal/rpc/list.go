@@ -1,27 +1,16 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/search"
 )
 
-// How many rows lists return that are not told.
-const (
-	defaultWorkflows = 20
-	defaultRows      = 50
-)
-
-// limitOf reads a limit, whose bounds the message's rules have checked.
-func limitOf(limit *int32, otherwise int) int {
-	if limit == nil {
-		return otherwise
-	}
-	return int(*limit)
-}
+// defaultWorkflows is how many executions a list holds that is not told.
+const defaultWorkflows = 20
 
 // ListWorkflowExecutions lists executions.
 func (h workflowExecutions) ListWorkflowExecutions(ctx context.Context, req *apiv1.ListWorkflowExecutionsRequest) (*apiv1.ListWorkflowExecutionsResponse, error) {
@@ -29,7 +18,7 @@ func (h workflowExecutions) ListWorkflowExecutions(ctx context.Context, req *api
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultWorkflows)
+	limit := int(cmp.Or(req.GetLimit(), defaultWorkflows))
 	page, err := h.search.Workflows(ctx, search.Request{
 		Org: org, Query: req.GetQuery(), Limit: limit, Offset: int(req.GetOffset()), Token: req.GetPageToken(),
 		Equal: []search.Equal{{Field: "status", Value: req.GetStatus()}, {Field: "kind", Value: req.GetKind()}},
@@ -49,7 +38,7 @@ func (h taskExecutions) ListTaskExecutions(ctx context.Context, req *apiv1.ListT
 	if err != nil {
 		return nil, err
 	}
-	limit := limitOf(req.Limit, defaultRows)
+	limit := pageOf(req.Limit)
 	page, err := h.search.Tasks(ctx, search.Request{
 		Org: org, Query: req.GetQuery(), Limit: limit, Offset: int(req.GetOffset()), Token: req.GetPageToken(),
 		Equal: []search.Equal{
@@ -68,7 +57,7 @@ func (h taskExecutions) ListTaskExecutions(ctx context.Context, req *apiv1.ListT
 // ListWorkflowDefinitions lists workflow kinds.
 func (h workers) ListWorkflowDefinitions(ctx context.Context, req *apiv1.ListWorkflowDefinitionsRequest) (*apiv1.ListWorkflowDefinitionsResponse, error) {
 	found, err := h.definitions(ctx, flovyn.ClassWorkflow, req.GetOrg(), search.Request{
-		Query: req.GetQuery(), Limit: limitOf(req.Limit, defaultRows), Offset: int(req.GetOffset()),
+		Query: req.GetQuery(), Limit: pageOf(req.Limit), Offset: int(req.GetOffset()),
 	})
 	return &apiv1.ListWorkflowDefinitionsResponse{Definitions: found}, err
 }
@@ -76,7 +65,7 @@ func (h workers) ListWorkflowDefinitions(ctx context.Context, req *apiv1.ListWor
 // ListTaskDefinitions lists task kinds.
 func (h workers) ListTaskDefinitions(ctx context.Context, req *apiv1.ListTaskDefinitionsRequest) (*apiv1.ListTaskDefinitionsResponse, error) {
 	found, err := h.definitions(ctx, flovyn.ClassTask, req.GetOrg(), search.Request{
-		Query: req.GetQuery(), Limit: limitOf(req.Limit, defaultRows), Offset: int(req.GetOffset()),
+		Query: req.GetQuery(), Limit: pageOf(req.Limit), Offset: int(req.GetOffset()),
 	})
 	return &apiv1.ListTaskDefinitionsResponse{Definitions: found}, err
 }
@@ -86,7 +75,7 @@ func (h workers) definitions(ctx context.Context, class flovyn.Class, slug strin
 		return nil, err
 	}
 	page, err := h.search.Definitions(ctx, class, req)
-	return convert(page.Items, listedDefinitionOut), err
+	return convert(page.Items, definitionOut), err
 }
 
 // convert makes messages of what was found.
@@ -101,18 +90,9 @@ func convert[T, M any](items []T, one func(T) M) []M {
 func summaryOut(w *flovyn.WorkflowExecution) *apiv1.WorkflowExecutionSummary {
 	return &apiv1.WorkflowExecutionSummary{
 		Id: w.ID.String(), Kind: w.Kind, Status: string(w.Status), Queue: w.Queue, WorkflowVersion: maybe(w.Version),
-		ParentWorkflowExecutionId: maybeID(w.Parent.UUID()), Metadata: entries(w.Metadata),
-		CreatedAt: at(w.CreatedAt), StartedAt: at(w.StartedAt), CompletedAt: at(w.EndedAt), UpdatedAt: at(w.UpdatedAt),
+		ParentWorkflowExecutionId: maybeID(w.Parent.UUID()), Metadata: metadataOut(w.Metadata),
+		CreatedAt: at(w.CreatedAt), StartedAt: at(w.StartedAt), CompletedAt: at(w.EndedAt), UpdatedAt: at(w.UpdatedAt), ParkedReason: maybe(w.ParkedReason),
 	}
-}
-
-// entries reads metadata as it is stored: an object of texts, or nothing.
-func entries(metadata []byte) map[string]string {
-	var all map[string]string
-	if len(metadata) == 0 || json.Unmarshal(metadata, &all) != nil {
-		return nil
-	}
-	return all
 }
 
 // listedTaskOut is a task without what may be large.
@@ -120,17 +100,7 @@ func listedTaskOut(t *flovyn.TaskExecution) *apiv1.TaskExecution {
 	return &apiv1.TaskExecution{
 		Id: t.ID.String(), OrgId: t.Org.String(), WorkflowExecutionId: maybeID(t.Workflow.UUID()), Kind: t.Kind,
 		Status: string(t.Status), Queue: t.Queue, ExecutionCount: t.Attempt, MaxRetries: t.MaxRetries,
-		Error: maybe(t.Error), WorkerId: maybe(t.WorkerID), Metadata: entries(t.Metadata),
+		Error: maybe(t.Error), WorkerId: maybe(t.WorkerID), Metadata: metadataOut(t.Metadata),
 		CreatedAt: at(t.CreatedAt), StartedAt: at(t.StartedAt), CompletedAt: at(t.EndedAt),
-	}
-}
-
-func listedDefinitionOut(d *flovyn.KnownDefinition) *apiv1.Definition {
-	return &apiv1.Definition{
-		Id: d.ID.String(), OrgId: d.Org.String(), Kind: d.Kind, Name: d.Name, Description: maybe(d.Description),
-		TimeoutSeconds: d.TimeoutSeconds, RetryPolicy: d.RetryPolicy, Tags: d.Tags, Cancellable: d.Cancellable,
-		LatestVersion: maybe(d.Version), InputSchema: d.InputSchema, OutputSchema: d.OutputSchema,
-		AvailabilityStatus: d.Availability(), WorkerCount: int32(d.Workers),
-		FirstSeenAt: at(d.FirstSeenAt), LastRegisteredAt: at(d.LastRegisteredAt), Metadata: d.Metadata,
 	}
 }

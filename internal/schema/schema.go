@@ -100,6 +100,7 @@ func (c *Checker) compile(of string, schema []byte) *jsonschema.Schema {
 // nowhere fetches nothing.
 type nowhere struct{}
 
+// Load refuses.
 func (nowhere) Load(url string) (any, error) { return nil, fmt.Errorf("%s is not fetched", url) }
 
 func compile(schema []byte) (*jsonschema.Schema, error) {

@@ -69,7 +69,7 @@ type Results struct {
 	Entity      fql.Entity
 	Workflows   Page[flovyn.WorkflowExecution]
 	Tasks       Page[flovyn.TaskExecution]
-	Definitions Page[flovyn.KnownDefinition]
+	Definitions Page[postgres.DefinitionView]
 }
 
 // RunSaved runs a query that the reader made or that is shared, and notes its use.

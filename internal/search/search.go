@@ -86,7 +86,7 @@ func (s *Searcher) Tasks(ctx context.Context, req Request) (Page[flovyn.TaskExec
 
 // Definitions lists what is known of the kinds of a class, by kind unless the
 // query orders otherwise.
-func (s *Searcher) Definitions(ctx context.Context, class flovyn.Class, req Request) (Page[flovyn.KnownDefinition], error) {
+func (s *Searcher) Definitions(ctx context.Context, class flovyn.Class, req Request) (Page[postgres.DefinitionView], error) {
 	entity := fql.WorkflowDefinition
 	if class == flovyn.ClassTask {
 		entity = fql.TaskDefinition

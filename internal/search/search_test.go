@@ -74,7 +74,6 @@ type bench struct {
 
 func setUp(t *testing.T) *bench {
 	t.Helper()
-	t.Parallel()
 	dsn := pgtest.New(t)
 	store, err := postgres.Open(t.Context(), postgres.Config{URL: dsn})
 	if err != nil {
@@ -172,6 +171,7 @@ func drawQuery(t *rapid.T, entity fql.Entity, depth int) string {
 
 // What the database finds is what Match says, for any query.
 func TestSearchMeansWhatMatchSays(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	metadata := func(raw []byte, f fql.Field) any {
@@ -257,6 +257,7 @@ func compare[T any](t *rapid.T, query string, got Page[T], err error, items []*T
 
 // Pages by token and pages by offset are the whole list, in any order.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	for _, f := range fql.Workflow.Fields() {
@@ -317,6 +318,7 @@ func ids(items []*flovyn.WorkflowExecution) []string {
 
 // A token goes with its query, its order and its organization, and with nothing else.
 func TestForeignTokens(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	const query = `kind ~ "kind" ORDER BY completedAt`
@@ -360,6 +362,7 @@ func TestForeignTokens(t *testing.T) {
 }
 
 func TestShortConditions(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	page, err := b.Workflows(ctx, Request{Org: b.org, Query: `createdAt > -7d`, Limit: 100, Equal: []Equal{{"status", "FAILED"}, {"kind", "kind-0"}}})
@@ -393,6 +396,7 @@ func TestShortConditions(t *testing.T) {
 }
 
 func TestValuesAndCompletion(t *testing.T) {
+	t.Parallel()
 	b := setUp(t)
 	ctx := t.Context()
 	for _, c := range []struct {

@@ -73,11 +73,11 @@ func taskValue(t *flovyn.TaskExecution, f fql.Field) any {
 	}
 }
 
-func definitionPlace(d *flovyn.KnownDefinition, f fql.Field) postgres.Place {
+func definitionPlace(d *postgres.DefinitionView, f fql.Field) postgres.Place {
 	return postgres.Place{Value: definitionValue(d, f), ID: d.ID}
 }
 
-func definitionValue(d *flovyn.KnownDefinition, f fql.Field) any {
+func definitionValue(d *postgres.DefinitionView, f fql.Field) any {
 	switch f.Name {
 	case "id":
 		return d.ID.String()
@@ -99,7 +99,7 @@ func definitionValue(d *flovyn.KnownDefinition, f fql.Field) any {
 	case "availabilityStatus":
 		return d.Availability()
 	case "workerCount":
-		return int64(d.Workers)
+		return int64(d.Online)
 	case "firstSeenAt":
 		return moment(d.FirstSeenAt)
 	case "lastRegisteredAt":

@@ -27,3 +27,6 @@ func (s *Server) CountDeleted(what string, n int) { s.metrics.Deleted(what, n) }
 
 // Waiting is how many polls wait for work.
 func (s *Server) Waiting() int { return s.engine.Waiting() }
+
+// Door is the handler of the http door.
+func (s *Server) Door() http.Handler { return s.doors[0].handler }

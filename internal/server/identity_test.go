@@ -382,6 +382,8 @@ func TestPollOfARevokedCredential(t *testing.T) {
 	s := servertest.New(t, guideChains(newProvider(t)))
 	org := servertest.Org.String()
 	good := protocols[0].dial(t, s.GRPC, servertest.WorkerKey)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	for name, work := range map[string]struct {
 		poll  func(context.Context, *connect.Client) (string, error)
 		begin func(context.Context, *connect.Client) (string, error)
@@ -407,8 +409,6 @@ func TestPollOfARevokedCredential(t *testing.T) {
 			},
 		},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
 		made := ask(t, s.HTTP, servertest.AdminKey, "WorkerTokenService/CreateWorkerToken", `{"org":"acme","displayName":"n"}`)
 		revoked := protocols[0].dial(t, s.GRPC, text(t, made.body, "token"))
 		ended := make(chan error, 1)

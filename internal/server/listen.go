@@ -36,8 +36,8 @@ type listener struct {
 	name string
 	// served tells that somebody accepts.
 	served bool
-	tls  bool
-	http *http.Server
+	tls    bool
+	http   *http.Server
 }
 
 // listen opens the ports. Both are opened before either is served.

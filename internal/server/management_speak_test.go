@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/flovyn/flovyn-server/internal/openapi/openapitest"
 	"github.com/flovyn/flovyn-server/internal/server/servertest"
 )
 
@@ -32,8 +33,14 @@ type speaker interface {
 	call(ctx context.Context, t *testing.T, method protoreflect.MethodDescriptor, req proto.Message, most int) (sent, got string)
 }
 
+// answered is what came with an answer.
+type answered struct {
+	status          int
+	header, trailer http.Header
+}
+
 // send sends a request and returns the whole answer, or as much as enough wants.
-func send(ctx context.Context, t *testing.T, client *http.Client, method, url, contentType string, body []byte, enough func([]byte) bool) (*http.Response, []byte) {
+func send(ctx context.Context, t *testing.T, client *http.Client, method, url, contentType string, body []byte, enough func([]byte) bool) (answered, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,20 +64,22 @@ func send(ctx context.Context, t *testing.T, client *http.Client, method, url, c
 		text = append(text, buf[:n]...)
 		switch {
 		case err == io.EOF, enough(text):
-			return response, text
+			return answered{response.StatusCode, response.Header, response.Trailer}, text
 		case err != nil:
 			t.Fatalf("%s %s: reading the answer: %v, after %q", method, url, err, text)
 		}
 	}
 }
 
-// rest speaks REST, by the annotations of the methods.
-type rest struct {
+// overREST speaks REST, by the annotations of the methods.
+type overREST struct {
 	client *http.Client
 	base   string
+	// checker holds what is sent and answered against the document of the API.
+	checker *openapitest.Checker
 }
 
-func (r rest) call(ctx context.Context, t *testing.T, method protoreflect.MethodDescriptor, req proto.Message, most int) (sent, got string) {
+func (r overREST) call(ctx context.Context, t *testing.T, method protoreflect.MethodDescriptor, req proto.Message, most int) (sent, got string) {
 	t.Helper()
 	rule, ok := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if !ok {
@@ -117,7 +126,11 @@ func (r rest) call(ctx context.Context, t *testing.T, method protoreflect.Method
 	response, answer := send(ctx, t, r.client, verb, r.base+path, contentType, []byte(text), func(b []byte) bool {
 		return most > 0 && bytes.Count(b, []byte("\ndata: ")) >= most && bytes.HasSuffix(b, []byte("\n\n"))
 	})
-	return verb + " " + path + "\n" + text, fmt.Sprintf("%d\n%s", response.StatusCode, answer)
+	r.checker.Check(t, openapitest.Exchange{
+		Method: verb, URL: path, Body: []byte(text), Status: response.status, AnswerHeader: response.header, Answer: answer,
+		Refused: response.status >= http.StatusBadRequest,
+	})
+	return verb + " " + path + "\n" + text, fmt.Sprintf("%d\n%s", response.status, answer)
 }
 
 // render writes a value as REST does: payloads as they are.
@@ -198,7 +211,7 @@ func (c connectJSON) call(ctx context.Context, t *testing.T, method protoreflect
 	url := c.base + pathOf(method)
 	if !method.IsStreamingServer() {
 		response, answer := send(ctx, t, c.client, "POST", url, "application/json", body, never)
-		if response.StatusCode != http.StatusOK {
+		if response.status != http.StatusOK {
 			return pathOf(method), verdictOf(t, answer)
 		}
 		return pathOf(method), answers("ok", []proto.Message{decodeJSON(t, method, answer)})
@@ -246,12 +259,14 @@ func verdictOf(t *testing.T, text []byte) string {
 		t.Fatalf("%v in %s", err, text)
 	}
 	verdict := failure.Code + ": " + failure.Message
+	var verdictSb256 strings.Builder
 	for _, d := range failure.Details {
 		if _, err := base64.RawStdEncoding.DecodeString(d.Value); err != nil {
 			t.Errorf("a detail is no base64: %v", err)
 		}
-		verdict += " [" + d.Type + "]"
+		verdictSb256.WriteString(" [" + d.Type + "]")
 	}
+	verdict += verdictSb256.String()
 	return verdict
 }
 
@@ -297,9 +312,9 @@ func (g grpcWire) call(ctx context.Context, t *testing.T, method protoreflect.Me
 	response, answer := send(ctx, t, g.client, "POST", g.base+pathOf(method), "application/grpc", envelope(body), func(b []byte) bool {
 		return most > 0 && len(envelopes(b)) >= most
 	})
-	status, message := response.Trailer.Get("Grpc-Status"), response.Trailer.Get("Grpc-Message")
+	status, message := response.trailer.Get("Grpc-Status"), response.trailer.Get("Grpc-Message")
 	if status == "" {
-		status, message = response.Header.Get("Grpc-Status"), response.Header.Get("Grpc-Message")
+		status, message = response.header.Get("Grpc-Status"), response.header.Get("Grpc-Message")
 	}
 	verdict := "ok"
 	if status != "" && status != "0" {
@@ -308,7 +323,7 @@ func (g grpcWire) call(ctx context.Context, t *testing.T, method protoreflect.Me
 			t.Fatal(err)
 		}
 		verdict = grpcCodes[status] + ": " + text
-		if response.Trailer.Get("Grpc-Status-Details-Bin")+response.Header.Get("Grpc-Status-Details-Bin") != "" &&
+		if response.trailer.Get("Grpc-Status-Details-Bin")+response.header.Get("Grpc-Status-Details-Bin") != "" &&
 			status == "3" {
 			verdict += " [google.rpc.BadRequest]"
 		}
@@ -330,7 +345,7 @@ type normal struct{ ids map[string]string }
 
 var (
 	uuids   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	times   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	times   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?`)
 	numbers = regexp.MustCompile(`(\\?"(?:timestampMs|fireAtMs|durationMs)\\?":)"?\d+"?`)
 )
 

@@ -53,6 +53,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/quota"
 	"github.com/flovyn/flovyn-server/internal/rest"
 	"github.com/flovyn/flovyn-server/internal/rpc"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/search"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/token"
@@ -81,16 +82,17 @@ type Server struct {
 	hosts   []string
 	log     *slog.Logger
 
-	metrics *metrics.Metrics
-	tracer  *trace.Tracer
-	store   *postgres.Store
-	engine  *engine.Engine
-	tasks   *task.Tasks
-	workers *worker.Registry
-	orgs    *org.Resolver
-	tokens  *token.Tokens // nil where worker_token is in no chain
-	audit   *audit.Trail
-	known   authenticators // who can tell who calls
+	metrics   *metrics.Metrics
+	tracer    *trace.Tracer
+	store     *postgres.Store
+	engine    *engine.Engine
+	tasks     *task.Tasks
+	workers   *worker.Registry
+	schedules *schedule.Schedules
+	orgs      *org.Resolver
+	tokens    *token.Tokens // nil where worker_token is in no chain
+	audit     *audit.Trail
+	known     authenticators // who can tell who calls
 	// identity is what authenticators do in the background, once started.
 	identity *loop.Group
 	bus      *wake.Bus
@@ -145,9 +147,6 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	}
 	for _, warning := range cfg.Warnings() {
 		s.log.ErrorContext(ctx, "dangerous configuration", "warning", warning)
-	}
-	for _, notice := range cfg.Notices() {
-		s.log.WarnContext(ctx, "setting without effect", "notice", notice)
 	}
 	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
@@ -252,8 +251,9 @@ func (s *Server) assembleDeeds() error {
 		Store: s.store, MaxHold: s.cfg.Engine.PollMaxHold, Logger: s.log,
 		Publish: func(org flovyn.OrgID) { s.bus.Publish(wake.HintWorker, wake.Key{Org: org}) },
 	})
+	s.schedules = schedule.New(s.store, s.engine, s.tasks)
 	background = upkeep.New(upkeep.Config{
-		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Logger: s.log,
+		Store: s.store, Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Schedules: s.schedules, Logger: s.log,
 		ActivationTimeout: s.cfg.Engine.WorkflowActivationTimeout, TaskSilence: s.cfg.Engine.TaskLivenessTimeout,
 		TaskAbandon: s.cfg.Engine.TaskAbandonTimeout, AuditRetention: s.cfg.Audit.Retention(), Sampled: s.queuesSampled(),
 		Retention: s.retention(),
@@ -346,7 +346,7 @@ func (s *Server) assembleDoors(ctx context.Context) error {
 	}
 	s.rpc, err = rpc.New(rpc.Config{
 		Engine: s.engine, Tasks: s.tasks, Workers: s.workers, Live: s.live.Load(), Authorizer: protections,
-		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store),
+		Search: search.New(s.store, time.Now), Metadata: metadata.New(s.store), Schedules: s.schedules,
 		Organization: s.store.Organization, OrganizationBySlug: s.store.OrganizationBySlug,
 		Orgs: s.orgs, Tokens: s.tokens, Audit: s.audit, StreamMaxAge: s.cfg.Auth.StreamMaxAge, Version: s.version,
 		Rate: rate, Reflection: s.cfg.Server.Reflection, Ready: s.Ready, Stopping: s.stopping, Metrics: s.metrics, Log: s.log,

@@ -82,3 +82,8 @@ func (a *App) count(path string) Fault {
 	a.requests[path]++
 	return a.faults[path]
 }
+
+// SlowDown answers a device that it asks too often.
+func SlowDown(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, "slow_down", "Polling too frequently")
+}

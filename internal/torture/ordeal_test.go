@@ -94,8 +94,10 @@ func runOrdeal(ctx *flow.Context, input json.RawMessage) (any, error) {
 		sum += n
 	}
 	var kept int64
-	if ok, err := ctx.State("begun", &kept); err != nil || !ok || kept != begun {
-		return nil, fmt.Errorf("the state holds %d (%v, %v) where %d was set", kept, ok, err, begun)
+	if ok, err := ctx.State("begun", &kept); err != nil {
+		return nil, err
+	} else if !ok || kept != begun {
+		return nil, fmt.Errorf("the state holds %d (%v) where %d was set", kept, ok, begun)
 	}
 	return sum, timer.Get(nil)
 }

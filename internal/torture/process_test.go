@@ -99,7 +99,7 @@ func (p *process) spawn() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	//nolint:noctx // ended by its supervisor, with a signal of its choice
+	// Without a context: its supervisor ends it, with a signal of its choice.
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), roleVariable+"="+string(text)), p.env...)
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
@@ -202,7 +202,7 @@ func startWorker(t *testing.T, name, url, dir string) *process {
 func (p *process) get(ctx context.Context, url string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}

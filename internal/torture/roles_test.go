@@ -52,6 +52,11 @@ func TestMain(m *testing.M) {
 	if text == "" {
 		pgtest.Main(m)
 	}
+	os.Exit(play(text))
+}
+
+// play is a process in a role; it returns its exit code.
+func play(text string) int {
 	var r role
 	err := json.Unmarshal([]byte(text), &r)
 	if err == nil {
@@ -65,9 +70,9 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, r.Name+":", err)
-		os.Exit(1)
+		return 1
 	}
-	os.Exit(0)
+	return 0
 }
 
 func logger() *slog.Logger {

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -211,7 +212,7 @@ type wrong struct{ text string }
 
 func (w *wrong) Error() string { return w.text }
 
-var errOpen = fmt.Errorf("it is not there yet")
+var errOpen = errors.New("it is not there yet")
 
 // insist calls one server or the other until the call is acknowledged.
 func (d *director) insist(
@@ -221,7 +222,7 @@ func (d *director) insist(
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := call(bounded, clients[try%len(clients)])
 		cancel()
-		_, isWrong := err.(*wrong)
+		_, isWrong := errors.AsType[*wrong](err)
 		d.mu.Lock()
 		if err == nil {
 			d.calls++

@@ -1,8 +1,8 @@
 // Package upkeep runs what has to happen by itself, one loop each: due timers
 // fire, work of silent workers is taken back, the backlog is looked through in
-// case a hint was lost, signs of life are written, expired idempotency keys and
-// old audit records go, next month's history partition is made in time, and what
-// has been kept for long enough is deleted.
+// case a hint was lost, signs of life are written, schedules fire, expired
+// idempotency keys and old audit records go, next month's history partition is
+// made in time, and what has been kept for long enough is deleted.
 //
 // Every server runs all loops. Each acts through steps that look again under
 // the lock, so that two servers doing the same thing do it once.
@@ -21,6 +21,7 @@ import (
 	"github.com/flovyn/flovyn-server/internal/flovyn"
 	"github.com/flovyn/flovyn-server/internal/loop"
 	"github.com/flovyn/flovyn-server/internal/postgres"
+	"github.com/flovyn/flovyn-server/internal/schedule"
 	"github.com/flovyn/flovyn-server/internal/task"
 	"github.com/flovyn/flovyn-server/internal/wake"
 	"github.com/flovyn/flovyn-server/internal/worker"
@@ -36,6 +37,11 @@ const (
 	reclaimInterval = 15 * time.Second
 	silenceInterval = time.Minute
 	flushInterval   = 30 * time.Second
+	// scheduleInterval is how late a schedule may fire, settleInterval how late the
+	// end of what it started may be noted.
+	scheduleInterval = time.Second
+	settleInterval   = 5 * time.Second
+	runsInterval     = time.Hour
 	// shortest is as often as anything is looked through.
 	shortest       = 250 * time.Millisecond
 	keysInterval   = 5 * time.Minute
@@ -56,6 +62,8 @@ type Config struct {
 	Engine  *engine.Engine
 	Tasks   *task.Tasks
 	Workers *worker.Registry
+	// Schedules are those to fire.
+	Schedules *schedule.Schedules
 	// ActivationTimeout is how long a worker may hold an activation. Default 60 s.
 	ActivationTimeout time.Duration
 	// TaskSilence is how long the worker of a running task may give no sign of
@@ -112,6 +120,9 @@ func New(cfg Config) *Upkeep {
 		loop.New("tasks", silence, silence/5, u.ReclaimTasks, cfg.Logger),
 		loop.New("backlog", backlogInterval, backlogInterval/5, u.WakeBacklog, cfg.Logger),
 		loop.New("signs of life", flushInterval, flushInterval/10, cfg.Workers.Flush, cfg.Logger),
+		loop.New("schedules", scheduleInterval, scheduleInterval/10, cfg.Schedules.Fire, cfg.Logger),
+		loop.New("schedule runs", settleInterval, settleInterval/5, cfg.Schedules.Settle, cfg.Logger),
+		loop.New("old schedule runs", runsInterval, runsInterval/10, cfg.Schedules.DeleteOldRuns, cfg.Logger),
 		loop.New("idempotency keys", keysInterval, keysInterval/10, u.DeleteExpiredKeys, cfg.Logger),
 		loop.New("old audit records", auditInterval, auditInterval/10, u.DeleteOldAudit, cfg.Logger),
 		loop.New("history partitions", monthsInterval, monthsInterval/10, u.makePartitions, cfg.Logger),

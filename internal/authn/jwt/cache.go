@@ -1,13 +1,12 @@
 package jwt
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/flovyn/flovyn-server/internal/lookup"
 )
 
 const (
@@ -22,11 +21,9 @@ const (
 // and nobody can look for tokens that share a place. Only good tokens get in, so
 // that bad ones cannot push them out.
 type memory struct {
-	secret [sha256.Size]byte
-	tokens *lru.Cache[digest, remembered]
+	digests *lookup.Digester
+	tokens  *lru.Cache[lookup.Digest, remembered]
 }
-
-type digest [sha256.Size]byte
 
 type remembered struct {
 	claims claims
@@ -37,29 +34,17 @@ type remembered struct {
 }
 
 func newMemory() (*memory, error) {
-	m := &memory{}
-	if _, err := rand.Read(m.secret[:]); err != nil {
-		return nil, fmt.Errorf("making a key for the memory of tokens: %w", err)
-	}
-	tokens, err := lru.New[digest, remembered](rememberedTokens)
+	tokens, err := lru.New[lookup.Digest, remembered](rememberedTokens)
 	if err != nil {
 		return nil, fmt.Errorf("making the memory of tokens: %w", err)
 	}
-	m.tokens = tokens
-	return m, nil
-}
-
-func (m *memory) digest(token string) (d digest) {
-	h := hmac.New(sha256.New, m.secret[:])
-	h.Write([]byte(token))
-	h.Sum(d[:0])
-	return d
+	return &memory{digests: lookup.NewDigester(), tokens: tokens}, nil
 }
 
 // recall returns what a token says, if it was verified with the keys of this
 // generation and not too long ago.
 func (m *memory) recall(token string, generation uint64, now time.Time) (claims, bool) {
-	key := m.digest(token)
+	key := m.digests.Digest(token)
 	entry, ok := m.tokens.Get(key)
 	if !ok {
 		return claims{}, false
@@ -78,6 +63,6 @@ func (m *memory) remember(token string, c claims, generation uint64, now time.Ti
 		until = c.expires
 	}
 	if now.Before(until) {
-		m.tokens.Add(m.digest(token), remembered{c, until, generation})
+		m.tokens.Add(m.digests.Digest(token), remembered{c, until, generation})
 	}
 }

@@ -55,7 +55,8 @@ type header struct {
 // parse takes a credential apart. It is not ok when the credential is not shaped
 // like a signed token, and so somebody else's.
 func parse(text string) (*token, bool) {
-	if len(text) > maxTokenBytes || strings.Count(text, ".") != 2 {
+	// The decoder skips line ends, and a token has exactly one spelling.
+	if len(text) > maxTokenBytes || strings.Count(text, ".") != 2 || strings.ContainsAny(text, "\r\n") {
 		return nil, false
 	}
 	head, rest, _ := strings.Cut(text, ".")

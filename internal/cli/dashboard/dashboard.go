@@ -56,7 +56,8 @@ func Run(ctx context.Context, config Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := newModel(ctx, config)
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(config.Input), tea.WithOutput(config.Output), tea.WithEnvironment(config.Environ))
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(config.Input), tea.WithOutput(config.Output),
+		tea.WithEnvironment(config.Environ))
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -170,14 +171,16 @@ func (m *model) fetch(ctx context.Context, v view) (rows []row, total int64, err
 			if t.Progress != nil {
 				progress = fmt.Sprintf("%d%%", int(t.GetProgress()*100))
 			}
-			rows = append(rows, row{id: t.GetId(), status: t.GetStatus(), cells: []string{t.GetKind(), t.GetQueue(), progress, m.age(t.GetCreatedAt())}})
+			rows = append(rows, row{id: t.GetId(), status: t.GetStatus(), cells: []string{t.GetKind(), t.GetQueue(), progress,
+				m.age(t.GetCreatedAt())}})
 		}
 		return rows, answer.GetTotal(), err
 	case workers:
 		limit = 100
 		answer, err := m.Server.Workers.ListWorkers(ctx, &apiv1.ListWorkersRequest{Org: m.Org, Limit: &limit})
 		for _, w := range answer.GetWorkers() {
-			rows = append(rows, row{id: w.GetId(), status: w.GetStatus(), cells: []string{w.GetName(), w.GetType(), w.GetVersion(), m.age(w.GetLastHeartbeatAt())}})
+			rows = append(rows, row{id: w.GetId(), status: w.GetStatus(), cells: []string{w.GetName(), w.GetType(), w.GetVersion(),
+				m.age(w.GetLastHeartbeatAt())}})
 		}
 		return rows, int64(len(rows)), err
 	default:
@@ -208,8 +211,10 @@ func (m *model) look(ctx context.Context, v view, id string) (*opened, error) {
 		o.status = t.GetStatus()
 		o.fields = []output.Field{
 			{Name: "id", Value: t.GetId()}, {Name: "kind", Value: t.GetKind()}, {Name: "status", Value: t.GetStatus(), Status: true},
-			{Name: "queue", Value: t.GetQueue()}, {Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(), t.GetMaxRetries())},
-			{Name: "created", Value: moment(t.GetCreatedAt())}, {Name: "completed", Value: moment(t.GetCompletedAt())}, {Name: "worker", Value: t.GetWorkerId()},
+			{Name: "queue", Value: t.GetQueue()}, {Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(),
+				t.GetMaxRetries())},
+			{Name: "created", Value: moment(t.GetCreatedAt())}, {Name: "completed", Value: moment(t.GetCompletedAt())}, {Name: "worker",
+				Value: t.GetWorkerId()},
 			{Name: "input", Value: string(t.GetInput())}, {Name: "output", Value: string(t.GetOutput())}, {Name: "error", Value: t.GetError()},
 		}
 		return o, err
@@ -239,7 +244,8 @@ func (m *model) look(ctx context.Context, v view, id string) (*opened, error) {
 		o.status, o.events, o.spans = w.GetStatus(), parts.History.GetEvents(), timeline.Spans(parts)
 		o.fields = []output.Field{
 			{Name: "id", Value: w.GetId()}, {Name: "kind", Value: w.GetKind()}, {Name: "status", Value: w.GetStatus(), Status: true},
-			{Name: "waits for", Value: w.GetSuspendType()}, {Name: "queue", Value: w.GetQueue()}, {Name: "parent", Value: w.GetParentWorkflowExecutionId()},
+			{Name: "waits for", Value: w.GetSuspendType()}, {Name: "queue", Value: w.GetQueue()}, {Name: "parent",
+				Value: w.GetParentWorkflowExecutionId()},
 			{Name: "created", Value: moment(w.GetCreatedAt())}, {Name: "started", Value: moment(w.GetStartedAt())},
 			{Name: "completed", Value: moment(w.GetCompletedAt())}, {Name: "parked", Value: w.GetParkedReason()},
 			{Name: "input", Value: string(w.GetInput())}, {Name: "output", Value: string(w.GetOutput())}, {Name: "error", Value: w.GetError()},

@@ -70,10 +70,9 @@ func (m *model) title(p *output.Printer) string {
 	if m.live {
 		state = "● live"
 	}
-	right := output.Clean(m.Org) + " @ " + output.Clean(m.Address) + "  " + state
 	left := b.String()
-	room := m.width - ansi.StringWidth(left) - 1
-	right = ansi.Truncate(right, max(0, room), "…")
+	room := m.width - ansi.StringWidth(left) - ansi.StringWidth(state) - 3
+	right := ansi.Truncate(output.Clean(m.Org)+" @ "+output.Clean(m.Address), max(0, room), "…") + "  " + state
 	return left + strings.Repeat(" ", max(1, m.width-ansi.StringWidth(left)-ansi.StringWidth(right))) + right
 }
 
@@ -103,7 +102,8 @@ func (m *model) drawList(p *output.Printer) []string {
 		return s + strings.Repeat(" ", width-ansi.StringWidth(s))
 	}
 	line := func(status, id string, cells []string) string {
-		return strings.Join([]string{status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth), cell(cells[3], lastWidth)}, " ")
+		return strings.Join([]string{status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth),
+			cell(cells[3], lastWidth)}, " ")
 	}
 	lines := []string{p.Dim("  " + line(cell("STATUS", statusWidth), "ID", columns[m.view]))}
 	room := m.room()
@@ -146,7 +146,7 @@ func short(id string, width int) string {
 
 func (m *model) drawOpen(p *output.Printer) []string {
 	o := m.open
-	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + o.id
+	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + short(o.id, max(13, m.width-60))
 	if o.view == workflows {
 		for i, name := range []string{"Overview", "Events", "Timeline"} {
 			if i == m.tab {
@@ -224,7 +224,7 @@ func (m *model) keys() string {
 	case m.open != nil:
 		return "esc: back  c: cancel  ?: help  q: quit"
 	default:
-		return "enter: open  w/t/W: views  /: filter  c: cancel  R: retry  s: signal  ?: help  q: quit"
+		return "enter: open  w/t/W: views  /: filter  c: cancel  R: retry  s: signal  ?: help"
 	}
 }
 

@@ -20,6 +20,7 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -109,7 +110,7 @@ func fromValues(name string, values map[string]any) (p Profile, err error) {
 	case p.Type != "" && p.Type != JWT && p.Type != APIKey:
 		return p, fmt.Errorf("type: want %q or %q, not %q", JWT, APIKey, p.Type)
 	case p.Token != "" && p.ServerURL == "":
-		return p, fmt.Errorf("server_url is missing: the token is for one server only, and it does not say which")
+		return p, errors.New("server_url is missing: the token is for one server only, and it does not say which")
 	}
 	return p, nil
 }

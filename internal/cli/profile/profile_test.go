@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/flovyn/flovyn-server/internal/cli/profile"
 	"github.com/flovyn/flovyn-server/internal/fault"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // guide is the file as the deployment guide shows it.
 const guide = `[default]
@@ -237,21 +240,24 @@ func TestResolve(t *testing.T) {
 			environ: map[string]string{"FLOVYN_PROFILE": "staging", "FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e", "FLOVYN_SERVER": "https://e"},
 		},
 		"the environment wins": {
-			environ: map[string]string{"FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e", "FLOVYN_SERVER": "https://e/"}, server: "https://e", org: "e", token: "e",
+			environ: map[string]string{"FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e",
+				"FLOVYN_SERVER": "https://e/"}, server: "https://e", org: "e", token: "e",
 		},
 		"the same server, written otherwise": {
 			flags: profile.Flags{Server: "https://API.flovyn.ai:443/"}, server: "https://API.flovyn.ai:443", org: "acme", token: "eyJhbG...",
 		},
-		"another server":   {flags: profile.Flags{Server: "https://evil.example"}, error: "is not sent to https://evil.example"},
-		"another scheme":   {flags: profile.Flags{Server: "http://api.flovyn.ai"}, error: "is not sent to"},
-		"in clear text":    {flags: profile.Flags{Server: "http://h", APIKey: "k"}, error: "clear text"},
-		"no server":        {flags: profile.Flags{Server: "localhost:8000", APIKey: "k"}, error: "--server"},
-		"a password":       {flags: profile.Flags{Server: "https://u:p@h", APIKey: "k"}, error: "a user or a password"},
-		"an absent one":    {flags: profile.Flags{Profile: "prod"}, error: "there are: default, staging"},
-		"no name":          {flags: profile.Flags{Profile: "a b"}, error: "is no name of a profile"},
-		"a line break":     {environ: map[string]string{"FLOVYN_API_KEY": "k\n"}, error: "FLOVYN_API_KEY: the key has a line break at character 2"},
-		"a space":          {environ: map[string]string{"FLOVYN_API_KEY": "a b"}, error: "FLOVYN_API_KEY: the key has a character at place 2"},
-		"this machine, in": {flags: profile.Flags{Server: "http://localhost:8000", APIKey: "k"}, server: "http://localhost:8000", org: "acme", token: "k"},
+		"another server": {flags: profile.Flags{Server: "https://evil.example"}, error: "is not sent to https://evil.example"},
+		"another scheme": {flags: profile.Flags{Server: "http://api.flovyn.ai"}, error: "is not sent to"},
+		"in clear text":  {flags: profile.Flags{Server: "http://h", APIKey: "k"}, error: "clear text"},
+		"no server":      {flags: profile.Flags{Server: "localhost:8000", APIKey: "k"}, error: "--server"},
+		"a password":     {flags: profile.Flags{Server: "https://u:p@h", APIKey: "k"}, error: "a user or a password"},
+		"an absent one":  {flags: profile.Flags{Profile: "prod"}, error: "there are: default, staging"},
+		"no name":        {flags: profile.Flags{Profile: "a b"}, error: "is no name of a profile"},
+		"a line break": {environ: map[string]string{"FLOVYN_API_KEY": "k\n"},
+			error: "FLOVYN_API_KEY: the key has a line break at character 2"},
+		"a space": {environ: map[string]string{"FLOVYN_API_KEY": "a b"}, error: "FLOVYN_API_KEY: the key has a character at place 2"},
+		"this machine, in": {flags: profile.Flags{Server: "http://localhost:8000", APIKey: "k"}, server: "http://localhost:8000",
+			org: "acme", token: "k"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

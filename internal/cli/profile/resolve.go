@@ -108,7 +108,8 @@ func (s *Settings) resolveToken(flags Flags, getenv func(string) string) error {
 func checkServer(source, server string) error {
 	u, err := url.Parse(server)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fault.InvalidField(source, "%q is not the address of a server; want something like https://api.example.com or %s", server, DefaultServer)
+		return fault.InvalidField(source, "%q is not the address of a server; want something like https://api.example.com or %s", server,
+			DefaultServer)
 	}
 	if u.User != nil {
 		return fault.InvalidField(source, "an address with a user or a password in it; give a key with %s instead", EnvAPIKey)
@@ -121,7 +122,8 @@ func checkServer(source, server string) error {
 func SameServer(a, b string) bool {
 	one, err1 := url.Parse(a)
 	two, err2 := url.Parse(b)
-	return err1 == nil && err2 == nil && one.Scheme == two.Scheme && strings.EqualFold(one.Hostname(), two.Hostname()) && port(one) == port(two)
+	return err1 == nil && err2 == nil && one.Scheme == two.Scheme && strings.EqualFold(one.Hostname(), two.Hostname()) &&
+		port(one) == port(two)
 }
 
 func port(u *url.URL) string {

@@ -120,6 +120,46 @@ type SavedQuery struct {
 	UpdatedAt   time.Time
 }
 
+type Schedule struct {
+	ID            uuid.UUID
+	OrgID         uuid.UUID
+	Name          string
+	Description   *string
+	Type          string
+	RunAt         *time.Time
+	Cron          string
+	Timezone      string
+	EndAt         *time.Time
+	TargetType    string
+	Kind          string
+	Queue         string
+	Input         []byte
+	MaxRetries    *int32
+	Metadata      []byte
+	Enabled       bool
+	NextRunAt     *time.Time
+	LastRunAt     *time.Time
+	RunCount      int64
+	MissedPolicy  string
+	OverlapPolicy string
+	CreatedBy     string
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+type ScheduleRun struct {
+	ID          uuid.UUID
+	ScheduleID  uuid.UUID
+	OrgID       uuid.UUID
+	ScheduledAt time.Time
+	StartedAt   *time.Time
+	CompletedAt *time.Time
+	Status      string
+	TargetType  string
+	TargetID    *uuid.UUID
+	Error       string
+}
+
 type TaskAttempt struct {
 	TaskID    uuid.UUID
 	Attempt   int32

@@ -105,7 +105,8 @@ type TaskExecutionServiceClient interface {
 	// the first call created; the same key with another kind is a conflict.
 	CreateTaskExecution(context.Context, *v1.CreateTaskExecutionRequest) (*v1.CreateTaskExecutionResponse, error)
 	// Lists tasks, newest first unless the query orders otherwise: those of no
-	// workflow, or those that the query asks for by workflowId.
+	// workflow, or those that the query asks for by workflowId. Input and output
+	// are left out.
 	ListTaskExecutions(context.Context, *v1.ListTaskExecutionsRequest) (*v1.ListTaskExecutionsResponse, error)
 	// Returns a task that belongs to no workflow.
 	GetTaskExecution(context.Context, *v1.GetTaskExecutionRequest) (*v1.GetTaskExecutionResponse, error)
@@ -132,7 +133,8 @@ type TaskExecutionServiceHandler interface {
 	// the first call created; the same key with another kind is a conflict.
 	CreateTaskExecution(context.Context, *v1.CreateTaskExecutionRequest) (*v1.CreateTaskExecutionResponse, error)
 	// Lists tasks, newest first unless the query orders otherwise: those of no
-	// workflow, or those that the query asks for by workflowId.
+	// workflow, or those that the query asks for by workflowId. Input and output
+	// are left out.
 	ListTaskExecutions(context.Context, *v1.ListTaskExecutionsRequest) (*v1.ListTaskExecutionsResponse, error)
 	// Returns a task that belongs to no workflow.
 	GetTaskExecution(context.Context, *v1.GetTaskExecutionRequest) (*v1.GetTaskExecutionResponse, error)

@@ -30,6 +30,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,7 +111,7 @@ type Source interface {
 	// TaskHistory returns a task and its attempts that did not end it.
 	TaskHistory(ctx context.Context, org flovyn.OrgID, id flovyn.TaskID) (*flovyn.TaskExecution, []flovyn.Attempt, error)
 	// Stamps returns a text for each execution and task that is another one after
-	// each change.
+	// each change, and begins with its status and a space.
 	Stamps(ctx context.Context, executions, tasks []uuid.UUID) (map[uuid.UUID]string, error)
 }
 
@@ -171,6 +172,8 @@ type Hub struct {
 	watchers int
 	perOrg   map[flovyn.OrgID]int
 	interest map[Topic]time.Time
+	// waits are the topics whose end is waited for.
+	waits map[Topic]*awaited
 	// dirty holds topics to be read, each with the first place that is new.
 	dirty map[Topic]flovyn.Seq
 
@@ -198,7 +201,7 @@ func New(cfg Config) (*Hub, error) {
 	}
 	return &Hub{
 		cfg: cfg, kick: make(chan struct{}, 1), topics: map[Topic]*topic{}, perOrg: map[flovyn.OrgID]int{},
-		interest: map[Topic]time.Time{}, dirty: map[Topic]flovyn.Seq{}, told: told,
+		interest: map[Topic]time.Time{}, waits: map[Topic]*awaited{}, dirty: map[Topic]flovyn.Seq{}, told: told,
 	}, nil
 }
 
@@ -217,25 +220,36 @@ func (h *Hub) Stop() {
 	h.work.Wait()
 }
 
-// Changed says that a commit of this server changed a topic, and which place is
-// the first new one. It returns at once.
-func (h *Hub) Changed(t Topic, first flovyn.Seq) {
+// endMark stands in a hint of a change behind the place when the topic has ended.
+const endMark = "ended"
+
+// Changed says that a commit of this server changed a topic, which place is the
+// first new one, and whether the topic has ended. It returns at once.
+func (h *Hub) Changed(t Topic, first flovyn.Seq, ended bool) {
 	h.mu.RLock()
-	here := h.watched(t)
+	here, awaited := h.watched(t), ended && h.waits[t] != nil
 	now := time.Now()
 	elsewhere := h.interest[t].After(now) || h.interest[Organization(t.Org)].After(now)
 	h.mu.RUnlock()
 	if here {
 		h.mark(t, first)
 	}
+	if awaited {
+		h.tellEnd(t)
+	}
 	if elsewhere {
-		h.cfg.Announce(HintChanged, t.Org, t.text()+":"+strconv.Itoa(int(first)))
+		text := t.text() + ":" + strconv.Itoa(int(first))
+		if ended {
+			text += ":" + endMark
+		}
+		h.cfg.Announce(HintChanged, t.Org, text)
 	}
 }
 
 // Heard takes a hint of another server.
 func (h *Hub) Heard(hint string, org flovyn.OrgID, text string) {
 	name, place, _ := strings.Cut(text, ":")
+	place, end, _ := strings.Cut(place, ":")
 	t, ok := parseTopic(org, name)
 	switch {
 	case !ok:
@@ -253,6 +267,9 @@ func (h *Hub) Heard(hint string, org flovyn.OrgID, text string) {
 		if err == nil && here {
 			h.mark(t, flovyn.Seq(first))
 		}
+		if end == endMark {
+			h.tellEnd(t)
+		}
 	}
 }
 
@@ -264,6 +281,10 @@ func (h *Hub) HintsMissed() {
 		if t.Class != "" {
 			h.mark(t, 1)
 		}
+	}
+	for _, t := range h.awaitedTopics() {
+		h.cfg.Announce(HintInterest, t.Org, t.text())
+		h.tellEnd(t) // whoever waits looks
 	}
 }
 
@@ -331,7 +352,7 @@ func (h *Hub) takeDirty() map[Topic]flovyn.Seq {
 // tellInterest repeats what is watched here, and forgets what others no longer
 // repeat.
 func (h *Hub) tellInterest(now time.Time) {
-	for _, t := range h.watchedTopics() {
+	for _, t := range slices.Concat(h.watchedTopics(), h.awaitedTopics()) {
 		h.cfg.Announce(HintInterest, t.Org, t.text())
 	}
 	h.mu.Lock()
@@ -346,8 +367,8 @@ func (h *Hub) tellInterest(now time.Time) {
 // sweep finds the topics that changed without a hint.
 func (h *Hub) sweep(ctx context.Context) {
 	var executions, tasks []uuid.UUID
-	topics := h.watchedTopics()
-	for _, t := range topics {
+	topics, awaited := h.watchedTopics(), h.awaitedTopics()
+	for _, t := range slices.Concat(topics, awaited) {
 		switch t.Class {
 		case flovyn.ClassWorkflow:
 			executions = append(executions, t.ID)
@@ -371,6 +392,11 @@ func (h *Hub) sweep(ctx context.Context) {
 		if watched := h.topic(t); watched != nil && stamps[t.ID] != watched.stamped() && stamps[t.ID] != "" {
 			watched.stamp(stamps[t.ID])
 			h.read(ctx, t, 1)
+		}
+	}
+	for _, t := range awaited {
+		if status, _, _ := strings.Cut(stamps[t.ID], " "); flovyn.WorkflowStatus(status).Terminal() {
+			h.tellEnd(t)
 		}
 	}
 }

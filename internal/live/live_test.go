@@ -73,7 +73,7 @@ func (r *records) Stamps(_ context.Context, executions, _ []uuid.UUID) (map[uuid
 	stamps := map[uuid.UUID]string{}
 	for _, id := range executions {
 		if w, ok := r.executions[flovyn.ExecutionID(id)]; ok {
-			stamps[id] = fmt.Sprint(w.Status, w.LastSeq)
+			stamps[id] = fmt.Sprintf("%s %d", w.Status, w.LastSeq)
 		}
 	}
 	return stamps, nil
@@ -143,14 +143,63 @@ func TestFactsAreToldFromAnyPlace(t *testing.T) {
 		t.Errorf("after 1 comes %d", f.Seq)
 	}
 	source.append(id, history.EndedCompleted(nil))
-	h.Changed(topic, 3)
+	h.Changed(topic, 3, true)
 	for name, w := range map[string]*Watch{"first": first, "second": second} {
 		if f := next(ctx, t, w); f.Name != "WORKFLOW_COMPLETED" || f.Seq != 3 {
 			t.Errorf("%s: %s %d, want the end", name, f.Name, f.Seq)
 		}
-		if ended, _ := w.State(); !ended {
+		if _, _, _, ended := w.Next(); !ended {
 			t.Errorf("%s: the topic has not ended", name)
 		}
+	}
+}
+
+// Those who wait for an end are told of it, wherever it happens, and of nothing
+// else; and one that nobody told of is found.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(h *Hub, source *records, topic Topic){
+		"here":                 func(h *Hub, _ *records, topic Topic) { h.Changed(topic, 2, true) },
+		"on another server":    func(h *Hub, _ *records, topic Topic) { h.Heard(HintChanged, someOrg, topic.text()+":2:"+endMark) },
+		"when hints were lost": func(h *Hub, _ *records, _ Topic) { h.HintsMissed() },
+		"without a hint": func(_ *Hub, source *records, topic Topic) {
+			source.append(flovyn.ExecutionID(topic.ID), history.EndedCompleted(nil))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, source := within(t), newRecords()
+			asked := make(chan string, 10)
+			h := begin(t, Config{Source: source, Announce: func(hint string, _ flovyn.OrgID, text string) { asked <- hint + " " + text }})
+			id := flovyn.ExecutionID(flovyn.NewUUID())
+			topic := Workflow(someOrg, id)
+			source.append(id, history.Started("k", nil))
+			w, err := h.Await(topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := <-asked, HintInterest+" "+topic.text(); got != want {
+				t.Errorf("the others were told %q, want %q", got, want)
+			}
+			h.Changed(topic, 2, false)
+			h.Changed(Workflow(someOrg, flovyn.ExecutionID(flovyn.NewUUID())), 2, true)
+			h.Heard(HintChanged, someOrg, topic.text()+":2")
+			select {
+			case <-w.Told():
+				t.Fatal("it was told of something that is no end")
+			default:
+			}
+			end(h, source, topic)
+			select {
+			case <-w.Told():
+			case <-ctx.Done():
+				t.Fatal("it was never told of the end")
+			}
+			w.Close()
+			if n := h.Watchers(); n != 0 {
+				t.Errorf("%d are counted after the last has gone", n)
+			}
+		})
 	}
 }
 
@@ -218,12 +267,12 @@ func TestOrganization(t *testing.T) {
 	w.Next()
 	foreign.Next()
 	source.append(old, history.Signalled("news", nil))
-	h.Changed(Workflow(someOrg, old), 2)
+	h.Changed(Workflow(someOrg, old), 2, false)
 	if f := next(ctx, t, w); f.Topic.ID != old.UUID() || f.Seq != 2 {
 		t.Errorf("%+v, want the signal alone", f)
 	}
 	source.append(fresh, history.Started("k", nil))
-	h.Changed(Workflow(someOrg, fresh), 1)
+	h.Changed(Workflow(someOrg, fresh), 1, false)
 	if f := next(ctx, t, w); f.Topic.ID != fresh.UUID() || f.Name != "WORKFLOW_CREATED" {
 		t.Errorf("%+v, want the new execution", f)
 	}
@@ -245,9 +294,9 @@ func TestInterest(t *testing.T) {
 	}})
 	id := flovyn.ExecutionID(flovyn.NewUUID())
 	topic := Workflow(someOrg, id)
-	h.Changed(topic, 1)
+	h.Changed(topic, 1, false)
 	h.Heard(HintInterest, someOrg, topic.text())
-	h.Changed(topic, 2)
+	h.Changed(topic, 2, false)
 	mu.Lock()
 	defer mu.Unlock()
 	if want := []string{HintChanged + " " + topic.text() + ":2"}; !slices.Equal(hints, want) {
@@ -298,7 +347,7 @@ func BenchmarkTenThousandWatchers(b *testing.B) {
 	for i := range b.N {
 		told.Add(watchers)
 		source.append(id, history.Signalled("s", nil))
-		h.Changed(topic, flovyn.Seq(i+2))
+		h.Changed(topic, flovyn.Seq(i+2), false)
 		told.Wait()
 	}
 	b.StopTimer()

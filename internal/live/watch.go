@@ -24,13 +24,10 @@ type Watch struct {
 // is Exhausted when too many watch already.
 func (h *Hub) Watch(name Topic, after flovyn.Seq) (*Watch, error) {
 	h.mu.Lock()
-	if h.watchers >= h.cfg.MaxWatchers || h.perOrg[name.Org] >= h.cfg.MaxPerOrg {
+	if err := h.count(name.Org); err != nil {
 		h.mu.Unlock()
-		return nil, fault.New(fault.Exhausted, "too many watchers: at most %d of an organization, and %d in all, on a server",
-			h.cfg.MaxPerOrg, h.cfg.MaxWatchers)
+		return nil, err
 	}
-	h.watchers++
-	h.perOrg[name.Org]++
 	t, known := h.topics[name]
 	if !known {
 		t = newTopic(name.Class == "")
@@ -55,17 +52,34 @@ func (w *Watch) Close() {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.watchers--
-	if h.perOrg[w.name.Org]--; h.perOrg[w.name.Org] == 0 {
-		delete(h.perOrg, w.name.Org)
-	}
+	h.discount(w.name.Org)
 	if w.topic.watchers--; w.topic.watchers == 0 {
 		delete(h.topics, w.name)
 		w.topic.close()
 	}
 }
 
-// Watchers returns how many watch.
+// count counts one more who watches or waits, unless there are too many. The lock
+// is held.
+func (h *Hub) count(org flovyn.OrgID) error {
+	if h.watchers >= h.cfg.MaxWatchers || h.perOrg[org] >= h.cfg.MaxPerOrg {
+		return fault.New(fault.Exhausted, "too many watchers: at most %d of an organization, and %d in all, on a server",
+			h.cfg.MaxPerOrg, h.cfg.MaxWatchers)
+	}
+	h.watchers++
+	h.perOrg[org]++
+	return nil
+}
+
+// discount takes one away again. The lock is held.
+func (h *Hub) discount(org flovyn.OrgID) {
+	h.watchers--
+	if h.perOrg[org]--; h.perOrg[org] == 0 {
+		delete(h.perOrg, org)
+	}
+}
+
+// Watchers returns how many watch or wait.
 func (h *Hub) Watchers() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -108,15 +122,6 @@ func (w *Watch) Next() (f *Frame, news <-chan struct{}, loaded, ended bool) {
 		return passing, nil, true, t.ended
 	}
 	return nil, t.news, true, t.ended
-}
-
-// State reports whether the topic has ended, and returns a channel that is closed
-// when there is news.
-func (w *Watch) State() (ended bool, news <-chan struct{}) {
-	t := w.topic
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.read && t.ended, t.news
 }
 
 // Resume lets a watcher of an organization go on after a frame that is still

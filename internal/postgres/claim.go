@@ -43,7 +43,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, org flovyn.OrgID, queue str
 	changes := make([]Change, len(activations))
 	for i := range activations {
 		e := &activations[i].Execution
-		changes[i] = Change{e.Org, flovyn.ClassWorkflow, e.ID.UUID(), e.LastSeq + 1}
+		changes[i] = Change{e.Org, flovyn.ClassWorkflow, e.ID.UUID(), e.LastSeq + 1, false}
 	}
 	s.saw(changes)
 	return activations, nil
@@ -82,7 +82,7 @@ func (s *Store) ClaimTasks(ctx context.Context, org flovyn.OrgID, queue string, 
 	var changes []Change
 	for i := range assignments {
 		if t := &assignments[i].Task; t.Standalone() {
-			changes = append(changes, Change{t.Org, flovyn.ClassTask, t.ID.UUID(), 1})
+			changes = append(changes, Change{t.Org, flovyn.ClassTask, t.ID.UUID(), 1, false})
 		}
 	}
 	s.saw(changes)

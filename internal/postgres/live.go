@@ -21,6 +21,8 @@ type Change struct {
 	// First is the first new place in an execution's history, or the one that will
 	// be next; 1 for a task.
 	First flovyn.Seq
+	// Ended says that the execution or task has ended.
+	Ended bool
 }
 
 // History returns an execution of the organization and its whole history.
@@ -88,7 +90,7 @@ func (w *work) changes(events map[flovyn.ExecutionID][]history.Event) []Change {
 		if fresh := events[id]; len(fresh) > 0 {
 			first = fresh[0].Seq
 		}
-		changes = append(changes, Change{row.Org, flovyn.ClassWorkflow, id.UUID(), first})
+		changes = append(changes, Change{row.Org, flovyn.ClassWorkflow, id.UUID(), first, row.Status.Terminal()})
 	}
 	tasks := set[flovyn.TaskID]{}
 	for id := range w.out.newTasks {
@@ -99,7 +101,7 @@ func (w *work) changes(events map[flovyn.ExecutionID][]history.Event) []Change {
 	}
 	for id := range tasks {
 		if t, ok := w.tasks[id]; ok && t.Standalone() {
-			changes = append(changes, Change{t.Org, flovyn.ClassTask, id.UUID(), 1})
+			changes = append(changes, Change{t.Org, flovyn.ClassTask, id.UUID(), 1, t.Status.Terminal()})
 		}
 	}
 	return changes

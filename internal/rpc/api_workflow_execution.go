@@ -3,6 +3,7 @@ package rpc
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	apiv1 "github.com/flovyn/flovyn-server/gen/flovyn/api/v1"
@@ -146,35 +147,45 @@ func (h workflowExecutions) WaitWorkflowExecution(
 }
 
 // await returns the result of an execution as soon as there is one, and where it
-// stands when the time is over, or the server stops, before. It waits for news of
-// the execution and asks the database only then.
+// stands when the time is over, or the server stops, before. It asks the database
+// only when it is told to look.
 func (d door) await(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, atMost time.Duration) (engine.Result, error) {
-	result, err := d.engine.Result(ctx, org, id)
-	if err != nil || result.Status.Terminal() || atMost <= 0 {
-		return result, err
-	}
-	watch, err := d.live.Watch(live.Workflow(org, id), 0)
-	if err != nil {
-		return result, err
-	}
-	defer watch.Close()
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, atMost, errWaited)
+	defer cancel()
 	for {
-		ended, news := watch.State()
-		if ended {
-			return d.engine.Result(ctx, org, id)
+		wait, err := d.live.Await(live.Workflow(org, id))
+		if err != nil {
+			return engine.Result{}, err
 		}
-		select {
-		case <-news:
-			continue
-		case <-timer.C:
-		case <-d.stopping:
-		case <-ctx.Done():
-			return result, ctx.Err()
+		result, over, err := d.awaitOnce(ctx, org, id, wait)
+		wait.Close()
+		if err != nil || over {
+			return result, err
 		}
-		return d.engine.Result(ctx, org, id)
 	}
+}
+
+// errWaited ends a wait whose time is over.
+var errWaited = errors.New("the time to wait is over")
+
+// awaitOnce looks, and looks again when it is told to; over tells that the result
+// is what there is to say.
+func (d door) awaitOnce(ctx context.Context, org flovyn.OrgID, id flovyn.ExecutionID, wait *live.Wait) (_ engine.Result, over bool, _ error) {
+	result, err := d.engine.Result(context.WithoutCancel(ctx), org, id)
+	if err != nil || result.Status.Terminal() {
+		return result, true, err
+	}
+	select {
+	case <-wait.Told():
+		return result, false, nil
+	case <-d.stopping:
+	case <-ctx.Done():
+		if !errors.Is(context.Cause(ctx), errWaited) {
+			return result, true, ctx.Err()
+		}
+	}
+	result, err = d.engine.Result(context.WithoutCancel(ctx), org, id)
+	return result, true, err
 }
 
 // about is a request about one execution.

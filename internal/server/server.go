@@ -270,7 +270,7 @@ func (s *Server) changed(changes []postgres.Change) {
 		return
 	}
 	for _, c := range changes {
-		hub.Changed(live.Topic{Org: c.Org, Class: c.Class, ID: c.ID}, c.First)
+		hub.Changed(live.Topic{Org: c.Org, Class: c.Class, ID: c.ID}, c.First, c.Ended)
 	}
 }
 

@@ -80,7 +80,8 @@ func (s *suite) cost(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := s.machine.exec(ctx, `CREATE TEMPORARY TABLE calls_before AS SELECT queryid, calls FROM pg_stat_statements`); err != nil {
+			if err := s.machine.exec(ctx, `CREATE TEMPORARY TABLE calls_before AS SELECT queryid, calls FROM pg_stat_statements`,
+				`CREATE TEMPORARY TABLE rows_before AS SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables`); err != nil {
 				return err
 			}
 			if _, err := st.runs(ctx, kindTask, n, inFlight); err != nil {
@@ -91,6 +92,9 @@ func (s *suite) cost(ctx context.Context) error {
 			}
 			after, err := s.machine.Counts(ctx, st.servers...)
 			if err != nil {
+				return err
+			}
+			if err := s.rowWrites(ctx, n); err != nil {
 				return err
 			}
 			c, per := after.sub(before), float64(n)
@@ -126,6 +130,26 @@ func (s *suite) statements(ctx context.Context, n int) error {
 		return nil
 	})
 	return errors.Join(err, s.machine.exec(ctx, `DROP TABLE calls_before`))
+}
+
+// rowWrites shows which tables n workflows wrote to.
+func (s *suite) rowWrites(ctx context.Context, n int) error {
+	rows, err := s.machine.sql.Query(ctx, `
+		SELECT relname::text, (a.n_tup_ins - coalesce(b.n_tup_ins, 0))::float8 / $1, (a.n_tup_upd - coalesce(b.n_tup_upd, 0))::float8 / $1,
+		       (a.n_tup_del - coalesce(b.n_tup_del, 0))::float8 / $1
+		FROM pg_stat_user_tables a LEFT JOIN rows_before b USING (relname)
+		WHERE a.n_tup_ins + a.n_tup_upd + a.n_tup_del - coalesce(b.n_tup_ins + b.n_tup_upd + b.n_tup_del, 0) > $1 / 100
+		ORDER BY relname`, n)
+	if err != nil {
+		return err
+	}
+	var table string
+	var inserted, updated, deleted float64
+	_, err = pgx.ForEachRow(rows, []any{&table, &inserted, &updated, &deleted}, func() error {
+		s.progress("%-24s %5.2f inserted %5.2f updated %5.2f deleted", table, inserted, updated, deleted)
+		return nil
+	})
+	return errors.Join(err, s.machine.exec(ctx, `DROP TABLE rows_before`))
 }
 
 // idle measures what pollers cost that find nothing.

@@ -76,10 +76,14 @@ func newWorld(t *testing.T, names ...string) *world {
 			w.orgs[name] = id
 			cfg.Orgs = append(cfg.Orgs, config.Org{ID: id, Name: "Org " + name, Slug: name, Tier: "FREE"})
 			*keys = append(*keys,
-				config.StaticKey{Key: config.Secret("admin_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "admin",
-					Role: caller.Admin},
-				config.StaticKey{Key: config.Secret("member_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "member",
-					Role: caller.Member},
+				config.StaticKey{
+					Key: config.Secret("admin_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "admin",
+					Role: caller.Admin,
+				},
+				config.StaticKey{
+					Key: config.Secret("member_of_" + name), OrgID: id, PrincipalType: caller.User, PrincipalID: "member",
+					Role: caller.Member,
+				},
 				config.StaticKey{Key: config.Secret("worker_of_" + name), OrgID: id, PrincipalType: caller.Worker, PrincipalID: "worker"})
 		}
 	})
@@ -156,7 +160,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 			error
 			ExitCode() int
 		}](err); ok {
-			code = fmt.Sprint(status.ExitCode())
+			code = strconv.Itoa(status.ExitCode())
 		}
 	}
 	if code != args[0] {

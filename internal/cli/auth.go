@@ -142,8 +142,10 @@ func (l *loginRun) keepSession(ctx context.Context, app *login.App, session stri
 		return fault.Wrap(fault.Unavailable, err, "%s gave something that is no token", app.URL())
 	}
 	if claims.Org == "" {
-		return hinted{fault.New(fault.Invalid, "which organization? You are a member of several, or of none"),
-			"Name it: flovyn auth login --org SLUG"}
+		return hinted{
+			fault.New(fault.Invalid, "which organization? You are a member of several, or of none"),
+			"Name it: flovyn auth login --org SLUG",
+		}
 	}
 	person, err := app.Person(ctx, session)
 	if err != nil {
@@ -329,8 +331,10 @@ func (i *invocation) authWhoami() *cobra.Command {
 					return err
 				}
 				return s.Message(me, []string{cmp.Or(me.GetEmail(), me.GetPrincipalId())}, func() {
-					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{Name: "email",
-						Value: me.GetEmail()},
+					s.Fields(output.Field{Name: "who", Value: me.GetPrincipalType() + " " + me.GetPrincipalId()}, output.Field{
+						Name:  "email",
+						Value: me.GetEmail(),
+					},
 						output.Field{Name: "role", Value: me.GetRole()}, output.Field{Name: "org", Value: me.GetOrgSlug()},
 						output.Field{Name: "server", Value: s.settings.Server + " (" + me.GetServerVersion() + ")"},
 						output.Field{Name: "method", Value: me.GetAuthenticator()},
@@ -442,8 +446,15 @@ func (i *invocation) printStatuses(list []status, settings *profile.Settings) er
 	}
 	if len(rows) > 0 {
 		p.Table([]output.Column{
-			{Title: "PROFILE", Long: true}, {Title: "ACTIVE"}, {Title: "SERVER", Long: true}, {Title: "ORG",
-				Long: true}, {Title: "TYPE"}, {Title: "TOKEN"},
+			{Title: "PROFILE", Long: true},
+			{Title: "ACTIVE"},
+			{Title: "SERVER", Long: true},
+			{
+				Title: "ORG",
+				Long:  true,
+			},
+			{Title: "TYPE"},
+			{Title: "TOKEN"},
 			{Title: "GOOD UNTIL"},
 		}, rows)
 	}

@@ -256,8 +256,10 @@ type lifecycle struct {
 func ends(data string) bool {
 	var change lifecycle
 	return json.Unmarshal([]byte(data), &change) == nil && change.Type == "Event" &&
-		slices.Contains([]string{"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED",
-			"TASK_CANCELLED"}, change.Event)
+		slices.Contains([]string{
+			"WORKFLOW_COMPLETED", "WORKFLOW_FAILED", "WORKFLOW_CANCELLED", "TASK_COMPLETED", "TASK_FAILED",
+			"TASK_CANCELLED",
+		}, change.Event)
 }
 
 // frame prints a frame as a line.

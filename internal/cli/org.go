@@ -21,8 +21,10 @@ func (i *invocation) orgCommand() *cobra.Command {
 
 func showOrg(s *server, answer proto.Message, o *apiv1.Organization) error {
 	return s.Message(answer, []string{o.GetSlug()}, func() {
-		s.Fields(output.Field{Name: "id", Value: o.GetId()}, output.Field{Name: "slug", Value: o.GetSlug()}, output.Field{Name: "name",
-			Value: o.GetName()},
+		s.Fields(output.Field{Name: "id", Value: o.GetId()}, output.Field{Name: "slug", Value: o.GetSlug()}, output.Field{
+			Name:  "name",
+			Value: o.GetName(),
+		},
 			output.Field{Name: "tier", Value: o.GetTier()}, output.Field{Name: "region", Value: o.GetRegion()},
 			output.Field{Name: "created", Value: at(o.GetCreatedAt())})
 	})
@@ -137,8 +139,14 @@ func (i *invocation) tokenList() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "ID"}, {Title: "BEGINS WITH"}, {Title: "NAME", Long: true}, {Title: "STATE", Status: true}, {Title: "CREATED"},
-					{Title: "CREATED BY", Long: true}, {Title: "LAST USED"}, {Title: "EXPIRES"},
+					{Title: "ID"},
+					{Title: "BEGINS WITH"},
+					{Title: "NAME", Long: true},
+					{Title: "STATE", Status: true},
+					{Title: "CREATED"},
+					{Title: "CREATED BY", Long: true},
+					{Title: "LAST USED"},
+					{Title: "EXPIRES"},
 				}, rows)
 				i.more(len(rows), answer.GetTotal(), false, "")
 			})
@@ -221,7 +229,11 @@ func (i *invocation) auditCommand() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "TIME"}, {Title: "OUTCOME", Status: true}, {Title: "WHO", Long: true}, {Title: "DID"}, {Title: "TO", Long: true},
+					{Title: "TIME"},
+					{Title: "OUTCOME", Status: true},
+					{Title: "WHO", Long: true},
+					{Title: "DID"},
+					{Title: "TO", Long: true},
 					{Title: "REASON", Long: true},
 				}, rows)
 				i.none(len(rows))

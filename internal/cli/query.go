@@ -227,8 +227,10 @@ func (i *invocation) metadataCommand() *cobra.Command {
 
 func showField(s *server, answer proto.Message, f *apiv1.MetadataField) error {
 	return s.Message(answer, []string{f.GetId()}, func() {
-		s.Fields(output.Field{Name: "id", Value: f.GetId()}, output.Field{Name: "key", Value: f.GetKey()}, output.Field{Name: "name",
-			Value: f.GetDisplayName()},
+		s.Fields(output.Field{Name: "id", Value: f.GetId()}, output.Field{Name: "key", Value: f.GetKey()}, output.Field{
+			Name:  "name",
+			Value: f.GetDisplayName(),
+		},
 			output.Field{Name: "description", Value: f.GetDescription()}, output.Field{Name: "type", Value: f.GetFieldType()},
 			output.Field{Name: "values", Value: strings.Join(f.GetAllowedValues(), ", ")}, output.Field{Name: "of", Value: f.GetScope()})
 	})
@@ -285,8 +287,10 @@ func (i *invocation) metadataList() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "ID"}, {Title: "KEY", Long: true}, {Title: "NAME", Long: true}, {Title: "TYPE"}, {Title: "VALUES",
-						Long: true}, {Title: "OF", Long: true},
+					{Title: "ID"}, {Title: "KEY", Long: true}, {Title: "NAME", Long: true}, {Title: "TYPE"}, {
+						Title: "VALUES",
+						Long:  true,
+					}, {Title: "OF", Long: true},
 				}, rows)
 				i.none(len(rows))
 			})

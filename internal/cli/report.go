@@ -186,18 +186,18 @@ func (i *invocation) explainTransport(err error) (text, hint string) {
 	switch {
 	case strings.Contains(message, "server gave HTTP response to HTTPS client"), strings.Contains(message,
 		"first record does not look like a TLS handshake"):
-		return fmt.Sprintf("%s does not speak https: the port answers in plain http", server),
-			fmt.Sprintf("If that is meant, use: --server %s", strings.Replace(server, "https://", "http://", 1))
+		return server + " does not speak https: the port answers in plain http",
+			"If that is meant, use: --server " + strings.Replace(server, "https://", "http://", 1)
 	case strings.Contains(message, "malformed HTTP response"), strings.Contains(message, "client sent an HTTP request to an HTTPS server"):
-		return fmt.Sprintf("%s does not speak http: the port wants something else", server),
-			fmt.Sprintf("If the server has a certificate, use: --server %s", strings.Replace(server, "http://", "https://", 1))
+		return server + " does not speak http: the port wants something else",
+			"If the server has a certificate, use: --server " + strings.Replace(server, "http://", "https://", 1)
 	case strings.Contains(message, "x509:") || strings.Contains(message, "tls:"):
 		return fmt.Sprintf("the certificate of %s is not trusted: %s", server, after(message, "x509: ")),
 			"Check the address, and whether this machine knows the authority (SSL_CERT_FILE names more of them)."
 	case isDNS:
-		return fmt.Sprintf("no machine has the name %s", dns.Name), i.whichServer(settings.ServerSource)
+		return "no machine has the name " + dns.Name, i.whichServer(settings.ServerSource)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("nothing listens at %s", server), i.whichServer(settings.ServerSource)
+		return "nothing listens at " + server, i.whichServer(settings.ServerSource)
 	case broken(err):
 		return fmt.Sprintf("%s cannot be reached: %s", server, innermost(err)), i.whichServer(settings.ServerSource)
 	default:

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -155,12 +156,7 @@ func (i *invocation) scheduleUpdate() *cobra.Command {
 func (f *scheduleFlags) changed(ctx context.Context, s *server, cmd *cobra.Command, request *apiv1.UpdateScheduleRequest) error {
 	flags := cmd.Flags()
 	given := func(names ...string) bool {
-		for _, name := range names {
-			if flags.Changed(name) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(names, flags.Changed)
 	}
 	when := given("cron", "timezone", "at", "until")
 	what := given("workflow", "task", "queue", "max-retries", "metadata", "input", "input-file")
@@ -222,16 +218,35 @@ func scheduleDetails(c *apiv1.Schedule) []output.Field {
 		status = "paused"
 	}
 	fields := []output.Field{
-		{Name: "id", Value: c.GetId()}, {Name: "name", Value: c.GetName()}, {Name: "description", Value: c.GetDescription()},
-		{Name: "status", Value: status, Status: true}, {Name: "when", Value: when(c.GetScheduleType())}, {Name: "in words",
-			Value: c.GetScheduleType().GetDescription()},
-		{Name: "until", Value: at(c.GetScheduleType().GetEndAt())}, {Name: "starts", Value: starts(c.GetTarget())}, {Name: "queue",
-			Value: c.GetTarget().GetQueue()},
-		{Name: "next run", Value: at(c.GetNextRunAt())}, {Name: "next run, local", Value: c.GetNextRunAtLocal()}, {Name: "last run",
-			Value: at(c.GetLastRunAt())},
-		{Name: "runs", Value: strconv.FormatInt(c.GetRunCount(), 10)}, {Name: "missed runs", Value: c.GetMissedRunPolicy()},
-		{Name: "overlap", Value: c.GetOverlapPolicy()}, {Name: "created by", Value: c.GetCreatedBy()}, {Name: "created",
-			Value: at(c.GetCreatedAt())},
+		{Name: "id", Value: c.GetId()},
+		{Name: "name", Value: c.GetName()},
+		{Name: "description", Value: c.GetDescription()},
+		{Name: "status", Value: status, Status: true},
+		{Name: "when", Value: when(c.GetScheduleType())},
+		{
+			Name:  "in words",
+			Value: c.GetScheduleType().GetDescription(),
+		},
+		{Name: "until", Value: at(c.GetScheduleType().GetEndAt())},
+		{Name: "starts", Value: starts(c.GetTarget())},
+		{
+			Name:  "queue",
+			Value: c.GetTarget().GetQueue(),
+		},
+		{Name: "next run", Value: at(c.GetNextRunAt())},
+		{Name: "next run, local", Value: c.GetNextRunAtLocal()},
+		{
+			Name:  "last run",
+			Value: at(c.GetLastRunAt()),
+		},
+		{Name: "runs", Value: strconv.FormatInt(c.GetRunCount(), 10)},
+		{Name: "missed runs", Value: c.GetMissedRunPolicy()},
+		{Name: "overlap", Value: c.GetOverlapPolicy()},
+		{Name: "created by", Value: c.GetCreatedBy()},
+		{
+			Name:  "created",
+			Value: at(c.GetCreatedAt()),
+		},
 	}
 	fields = append(fields, metadataFields(c.GetTarget().GetMetadata())...)
 	return append(fields, output.Field{Name: "input", Value: string(c.GetTarget().GetInput())})
@@ -272,8 +287,14 @@ func (i *invocation) scheduleList() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "ID"}, {Title: "NAME", Long: true}, {Title: "STATUS", Status: true}, {Title: "WHEN", Long: true}, {Title: "STARTS",
-						Long: true},
+					{Title: "ID"},
+					{Title: "NAME", Long: true},
+					{Title: "STATUS", Status: true},
+					{Title: "WHEN", Long: true},
+					{
+						Title: "STARTS",
+						Long:  true,
+					},
 					{Title: "NEXT RUN"},
 				}, rows)
 				i.more(len(rows), answer.GetTotal(), false, "")
@@ -364,8 +385,10 @@ func (i *invocation) scheduleRuns() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs ID", Short: "List the runs of a schedule, newest first", Args: exact("ID"),
 		RunE: i.command(func(ctx context.Context, s *server, _ *cobra.Command, args []string) error {
-			answer, err := s.Schedules.ListScheduleRuns(ctx, &apiv1.ListScheduleRunsRequest{Org: s.Org, Id: args[0], Limit: &page.limit,
-				Offset: page.offset})
+			answer, err := s.Schedules.ListScheduleRuns(ctx, &apiv1.ListScheduleRunsRequest{
+				Org: s.Org, Id: args[0], Limit: &page.limit,
+				Offset: page.offset,
+			})
 			if err != nil {
 				return err
 			}

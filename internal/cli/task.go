@@ -14,8 +14,10 @@ import (
 )
 
 func (i *invocation) taskCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "task", Aliases: []string{"tasks", "t"},
-		Short: "Create tasks that belong to no workflow, and look at tasks"})
+	group := asGroup(&cobra.Command{
+		Use: "task", Aliases: []string{"tasks", "t"},
+		Short: "Create tasks that belong to no workflow, and look at tasks",
+	})
 	group.AddCommand(i.taskCreate(), i.taskList(), i.taskGet(), i.taskCancel(), i.taskAttempts(), i.taskLogs(), i.taskWatch(), i.taskRelease(),
 		i.definitionsOf("definitions [KIND]", "List the task kinds that workers registered, or show one", taskDefinitions))
 	return group
@@ -48,9 +50,19 @@ func taskTable(p *output.Printer, tasks []*apiv1.TaskExecution) {
 		})
 	}
 	p.Table([]output.Column{
-		{Title: "TASK ID"}, {Title: "KIND", Long: true}, {Title: "STATUS", Status: true}, {Title: "QUEUE", Long: true}, {Title: "TRIES",
-			Right: true},
-		{Title: "PROGRESS", Right: true}, {Title: "CREATED"}, {Title: "COMPLETED"}, {Title: "PARKED", Long: true}, {Title: "ERROR", Long: true},
+		{Title: "TASK ID"},
+		{Title: "KIND", Long: true},
+		{Title: "STATUS", Status: true},
+		{Title: "QUEUE", Long: true},
+		{
+			Title: "TRIES",
+			Right: true,
+		},
+		{Title: "PROGRESS", Right: true},
+		{Title: "CREATED"},
+		{Title: "COMPLETED"},
+		{Title: "PARKED", Long: true},
+		{Title: "ERROR", Long: true},
 	}, rows)
 }
 
@@ -68,12 +80,21 @@ func (i *invocation) showTask(s *server, answer *apiv1.GetTaskExecutionResponse)
 
 func taskFields(t *apiv1.TaskExecution) []output.Field {
 	fields := []output.Field{
-		{Name: "id", Value: t.GetId()}, {Name: "kind", Value: t.GetKind()}, {Name: "status", Value: t.GetStatus(), Status: true},
-		{Name: "queue", Value: t.GetQueue()}, {Name: "workflow", Value: t.GetWorkflowExecutionId()}, {Name: "worker", Value: t.GetWorkerId()},
+		{Name: "id", Value: t.GetId()},
+		{Name: "kind", Value: t.GetKind()},
+		{Name: "status", Value: t.GetStatus(), Status: true},
+		{Name: "queue", Value: t.GetQueue()},
+		{Name: "workflow", Value: t.GetWorkflowExecutionId()},
+		{Name: "worker", Value: t.GetWorkerId()},
 		{Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(), t.GetMaxRetries())},
-		{Name: "progress", Value: percent(t)}, {Name: "details", Value: t.GetProgressDetails()},
-		{Name: "created", Value: at(t.GetCreatedAt())}, {Name: "started", Value: at(t.GetStartedAt())}, {Name: "completed",
-			Value: at(t.GetCompletedAt())},
+		{Name: "progress", Value: percent(t)},
+		{Name: "details", Value: t.GetProgressDetails()},
+		{Name: "created", Value: at(t.GetCreatedAt())},
+		{Name: "started", Value: at(t.GetStartedAt())},
+		{
+			Name:  "completed",
+			Value: at(t.GetCompletedAt()),
+		},
 		{Name: "parked", Value: t.GetParkedReason()},
 	}
 	fields = append(fields, metadataFields(t.GetMetadata())...)
@@ -190,8 +211,12 @@ func attemptTable(p *output.Printer, attempts []*apiv1.TaskAttempt) {
 		})
 	}
 	p.Table([]output.Column{
-		{Title: "ATTEMPT", Right: true}, {Title: "STATUS", Status: true}, {Title: "STARTED"}, {Title: "DURATION(ms)", Right: true},
-		{Title: "WORKER", Long: true}, {Title: "ERROR", Long: true},
+		{Title: "ATTEMPT", Right: true},
+		{Title: "STATUS", Status: true},
+		{Title: "STARTED"},
+		{Title: "DURATION(ms)", Right: true},
+		{Title: "WORKER", Long: true},
+		{Title: "ERROR", Long: true},
 	}, rows)
 }
 

@@ -14,8 +14,10 @@ import (
 )
 
 func (i *invocation) workerCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "worker", Aliases: []string{"workers"},
-		Short: "See which workers there are, and what they can execute"})
+	group := asGroup(&cobra.Command{
+		Use: "worker", Aliases: []string{"workers"},
+		Short: "See which workers there are, and what they can execute",
+	})
 	group.AddCommand(i.workerList(), i.workerGet())
 	return group
 }
@@ -50,8 +52,13 @@ func workerTable(p *output.Printer, workers []*apiv1.Worker) {
 		rows = append(rows, []string{w.GetId(), w.GetName(), w.GetType(), w.GetStatus(), w.GetVersion(), w.GetHostName(), p.Age(seen(w))})
 	}
 	p.Table([]output.Column{
-		{Title: "WORKER ID"}, {Title: "NAME", Long: true}, {Title: "TYPE"}, {Title: "STATUS", Status: true}, {Title: "VERSION", Long: true},
-		{Title: "HOST", Long: true}, {Title: "LAST HEARTBEAT"},
+		{Title: "WORKER ID"},
+		{Title: "NAME", Long: true},
+		{Title: "TYPE"},
+		{Title: "STATUS", Status: true},
+		{Title: "VERSION", Long: true},
+		{Title: "HOST", Long: true},
+		{Title: "LAST HEARTBEAT"},
 	}, rows)
 }
 
@@ -76,8 +83,10 @@ func (i *invocation) workerGet() *cobra.Command {
 					output.Field{Name: "type", Value: w.GetType()}, output.Field{Name: "status", Value: w.GetStatus(), Status: true},
 					output.Field{Name: "version", Value: w.GetVersion()}, output.Field{Name: "host", Value: w.GetHostName()},
 					output.Field{Name: "process", Value: w.GetProcessId()}, output.Field{Name: "registered", Value: at(w.GetRegisteredAt())},
-					output.Field{Name: "last heartbeat", Value: at(w.GetLastHeartbeatAt())}, output.Field{Name: "metadata",
-						Value: string(w.GetMetadata())},
+					output.Field{Name: "last heartbeat", Value: at(w.GetLastHeartbeatAt())}, output.Field{
+						Name:  "metadata",
+						Value: string(w.GetMetadata()),
+					},
 					output.Field{Name: "workflows", Value: kinds(answer.GetWorkflowCapabilities())},
 					output.Field{Name: "tasks", Value: kinds(answer.GetTaskCapabilities())})
 			})
@@ -193,7 +202,10 @@ func (i *invocation) definitionsOf(use, short string, sort definitionSort, alias
 			}
 			return s.Message(answer, names, func() {
 				s.Table([]output.Column{
-					{Title: "KIND", Long: true}, {Title: "NAME", Long: true}, {Title: "STATUS", Status: true}, {Title: "WORKERS", Right: true},
+					{Title: "KIND", Long: true},
+					{Title: "NAME", Long: true},
+					{Title: "STATUS", Status: true},
+					{Title: "WORKERS", Right: true},
 					{Title: "VERSION"},
 				}, rows)
 				i.none(len(rows))
@@ -214,8 +226,10 @@ func showDefinition(p *output.Printer, d *apiv1.Definition, workers []*apiv1.Wor
 		cancellable = "yes"
 	}
 	p.Fields(output.Field{Name: "kind", Value: d.GetKind()}, output.Field{Name: "name", Value: d.GetName()},
-		output.Field{Name: "description", Value: d.GetDescription()}, output.Field{Name: "status", Value: d.GetAvailabilityStatus(),
-			Status: true},
+		output.Field{Name: "description", Value: d.GetDescription()}, output.Field{
+			Name: "status", Value: d.GetAvailabilityStatus(),
+			Status: true,
+		},
 		output.Field{Name: "version", Value: d.GetLatestVersion()}, output.Field{Name: "timeout", Value: timeout},
 		output.Field{Name: "retry policy", Value: string(d.GetRetryPolicy())}, output.Field{Name: "cancellable", Value: cancellable},
 		output.Field{Name: "tags", Value: strings.Join(d.GetTags(), ", ")}, output.Field{Name: "input schema", Value: string(d.GetInputSchema())},

@@ -14,8 +14,10 @@ import (
 )
 
 func (i *invocation) workflowCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "workflow", Aliases: []string{"workflows", "wf"},
-		Short: "Start workflows, look at them, and steer them"})
+	group := asGroup(&cobra.Command{
+		Use: "workflow", Aliases: []string{"workflows", "wf"},
+		Short: "Start workflows, look at them, and steer them",
+	})
 	group.AddCommand(
 		i.workflowStart("start", "Start a workflow",
 			"trigger"), i.workflowList(), i.workflowGet(), i.workflowWait(), i.workflowEvents(), i.workflowLogs(),
@@ -104,8 +106,13 @@ func workflowTable(p *output.Printer, list []*apiv1.WorkflowExecutionSummary) {
 		})
 	}
 	p.Table([]output.Column{
-		{Title: "ID"}, {Title: "KIND", Long: true}, {Title: "STATUS", Status: true}, {Title: "QUEUE", Long: true}, {Title: "CREATED"},
-		{Title: "COMPLETED"}, {Title: "PARKED", Long: true},
+		{Title: "ID"},
+		{Title: "KIND", Long: true},
+		{Title: "STATUS", Status: true},
+		{Title: "QUEUE", Long: true},
+		{Title: "CREATED"},
+		{Title: "COMPLETED"},
+		{Title: "PARKED", Long: true},
 	}, rows)
 }
 
@@ -138,13 +145,25 @@ func executionFields(w *apiv1.WorkflowExecution) []output.Field {
 		priority = fmt.Sprintf("%d s", w.GetPrioritySeconds())
 	}
 	fields := []output.Field{
-		{Name: "id", Value: w.GetId()}, {Name: "kind", Value: w.GetKind()}, {Name: "status", Value: w.GetStatus(), Status: true},
-		{Name: "waits for", Value: w.GetSuspendType()}, {Name: "queue", Value: w.GetQueue()}, {Name: "version", Value: w.GetWorkflowVersion()},
-		{Name: "parent", Value: w.GetParentWorkflowExecutionId()}, {Name: "worker", Value: w.GetWorkerId()}, {Name: "priority", Value: priority},
-		{Name: "events", Value: strconv.Itoa(int(w.GetCurrentSequence()))}, {Name: "history", Value: nearlyFull},
-		{Name: "created", Value: at(w.GetCreatedAt())}, {Name: "started", Value: at(w.GetStartedAt())}, {Name: "completed",
-			Value: at(w.GetCompletedAt())},
-		{Name: "parked", Value: w.GetParkedReason()}, {Name: "parked at", Value: at(w.GetParkedAt())},
+		{Name: "id", Value: w.GetId()},
+		{Name: "kind", Value: w.GetKind()},
+		{Name: "status", Value: w.GetStatus(), Status: true},
+		{Name: "waits for", Value: w.GetSuspendType()},
+		{Name: "queue", Value: w.GetQueue()},
+		{Name: "version", Value: w.GetWorkflowVersion()},
+		{Name: "parent", Value: w.GetParentWorkflowExecutionId()},
+		{Name: "worker", Value: w.GetWorkerId()},
+		{Name: "priority", Value: priority},
+		{Name: "events", Value: strconv.Itoa(int(w.GetCurrentSequence()))},
+		{Name: "history", Value: nearlyFull},
+		{Name: "created", Value: at(w.GetCreatedAt())},
+		{Name: "started", Value: at(w.GetStartedAt())},
+		{
+			Name:  "completed",
+			Value: at(w.GetCompletedAt()),
+		},
+		{Name: "parked", Value: w.GetParkedReason()},
+		{Name: "parked at", Value: at(w.GetParkedAt())},
 	}
 	fields = append(fields, metadataFields(w.GetMetadata())...)
 	return append(fields, output.Field{Name: "input", Value: string(w.GetInput())}, output.Field{Name: "output", Value: string(w.GetOutput())},
@@ -175,8 +194,10 @@ func (i *invocation) workflowTaskAttempts() *cobra.Command {
 	return &cobra.Command{
 		Use: "task-attempts ID TASK_ID", Short: "List the attempts of a task of an execution", Args: exact("ID", "TASK_ID"),
 		RunE: i.command(func(ctx context.Context, s *server, _ *cobra.Command, args []string) error {
-			answer, err := s.Executions.ListWorkflowTaskAttempts(ctx, &apiv1.ListWorkflowTaskAttemptsRequest{Org: s.Org, Id: args[0],
-				TaskId: args[1]})
+			answer, err := s.Executions.ListWorkflowTaskAttempts(ctx, &apiv1.ListWorkflowTaskAttemptsRequest{
+				Org: s.Org, Id: args[0],
+				TaskId: args[1],
+			})
 			if err != nil {
 				return err
 			}
@@ -203,7 +224,11 @@ func (i *invocation) workflowChildren() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "CHILD ID"}, {Title: "NAME", Long: true}, {Title: "KIND", Long: true}, {Title: "STATUS", Status: true}, {Title: "CREATED"},
+					{Title: "CHILD ID"},
+					{Title: "NAME", Long: true},
+					{Title: "KIND", Long: true},
+					{Title: "STATUS", Status: true},
+					{Title: "CREATED"},
 					{Title: "COMPLETED"},
 				}, rows)
 				i.none(len(rows))
@@ -228,7 +253,11 @@ func (i *invocation) workflowPromises() *cobra.Command {
 			}
 			return s.Message(answer, ids, func() {
 				s.Table([]output.Column{
-					{Title: "PROMISE ID"}, {Title: "NAME", Long: true}, {Title: "STATUS", Status: true}, {Title: "KEY", Long: true}, {Title: "TIMES OUT"},
+					{Title: "PROMISE ID"},
+					{Title: "NAME", Long: true},
+					{Title: "STATUS", Status: true},
+					{Title: "KEY", Long: true},
+					{Title: "TIMES OUT"},
 					{Title: "CREATED"},
 				}, rows)
 				i.none(len(rows))

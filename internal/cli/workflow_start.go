@@ -97,7 +97,8 @@ func (i *invocation) awaitResult(ctx context.Context, s *server, id string, time
 
 // result waits, call by call: a server holds none for ever.
 func (i *invocation) result(ctx context.Context, s *server, id string, timeout time.Duration) (*apiv1.WaitWorkflowExecutionResponse,
-	error) {
+	error,
+) {
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = i.now().Add(timeout)

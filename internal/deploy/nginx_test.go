@@ -103,9 +103,11 @@ func newProxied(ctx context.Context, t *testing.T) *proxied {
 
 // temporary has nginx keep its temporary files where the test may write.
 func temporary(dir string) (lines string) {
+	var linesSb106 strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		lines += fmt.Sprintf("    %s_temp_path %s/%s;\n", kind, dir, kind)
+		linesSb106.WriteString(fmt.Sprintf("    %s_temp_path %s/%s;\n", kind, dir, kind))
 	}
+	lines += linesSb106.String()
 	return lines
 }
 

@@ -24,7 +24,7 @@ import (
 const serverVariable = "FLOVYN_DEPLOY_TEST_SERVER"
 
 func TestMain(m *testing.M) {
-	if settings, ok := os.LookupEnv(serverVariable); ok { //nolint:forbidigo // how a test talks to its child
+	if settings, ok := os.LookupEnv(serverVariable); ok {
 		os.Exit(serve(settings))
 	}
 	pgtest.Main(m)
@@ -61,7 +61,7 @@ type process struct {
 func (p *process) start(ctx context.Context, t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", serverVariable, p.httpPort, p.grpcPort, p.dsn)) //nolint:forbidigo // that of the test
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", serverVariable, p.httpPort, p.grpcPort, p.dsn))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -428,7 +428,7 @@ func (s *Store) SearchDefinitions(ctx context.Context, q *Search) ([]*Definition
 	}
 	rows, err := search[definitionRow](ctx, s, q)
 	return each(rows, func(r *definitionRow) *DefinitionView {
-		return &DefinitionView{definitionOf(class, &r.Definition), r.Definition.ID, q.Org, int32(r.Workers)}
+		return &DefinitionView{definitionOf(class, &r.Definition), r.ID, q.Org, int32(r.Workers)}
 	}), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -58,9 +59,7 @@ func (t *Tracer) Report(r Reported) {
 			s.Attributes[name] = cut(value)
 		}
 	}
-	for name, value := range r.Known {
-		s.Attributes[name] = value
-	}
+	maps.Copy(s.Attributes, r.Known)
 	if r.Failed {
 		s.Error = errSpan
 		if text := strings.TrimPrefix(cut(r.ErrorType+": "+r.ErrorMessage), ": "); text != "" {

@@ -260,7 +260,7 @@ func TestRetentionOfTasks(t *testing.T) {
 	w := newWorld(t)
 	var ids []flovyn.TaskID
 	for i := range 3 {
-		submitted, err := w.tasks.Submit(t.Context(), task.SubmitRequest{Org: w.orgs["acme"], Kind: "k", IdempotencyKey: fmt.Sprint(i), Timeout: time.Hour})
+		submitted, err := w.tasks.Submit(t.Context(), task.SubmitRequest{Org: w.orgs["acme"], Kind: "k", IdempotencyKey: strconv.Itoa(i), Timeout: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -171,16 +171,20 @@ func (m *model) fetch(ctx context.Context, v view) (rows []row, total int64, err
 			if t.Progress != nil {
 				progress = fmt.Sprintf("%d%%", int(t.GetProgress()*100))
 			}
-			rows = append(rows, row{id: t.GetId(), status: t.GetStatus(), cells: []string{t.GetKind(), t.GetQueue(), progress,
-				m.age(t.GetCreatedAt())}})
+			rows = append(rows, row{id: t.GetId(), status: t.GetStatus(), cells: []string{
+				t.GetKind(), t.GetQueue(), progress,
+				m.age(t.GetCreatedAt()),
+			}})
 		}
 		return rows, answer.GetTotal(), err
 	case workers:
 		limit = 100
 		answer, err := m.Server.Workers.ListWorkers(ctx, &apiv1.ListWorkersRequest{Org: m.Org, Limit: &limit})
 		for _, w := range answer.GetWorkers() {
-			rows = append(rows, row{id: w.GetId(), status: w.GetStatus(), cells: []string{w.GetName(), w.GetType(), w.GetVersion(),
-				m.age(w.GetLastHeartbeatAt())}})
+			rows = append(rows, row{id: w.GetId(), status: w.GetStatus(), cells: []string{
+				w.GetName(), w.GetType(), w.GetVersion(),
+				m.age(w.GetLastHeartbeatAt()),
+			}})
 		}
 		return rows, int64(len(rows)), err
 	default:
@@ -210,12 +214,21 @@ func (m *model) look(ctx context.Context, v view, id string) (*opened, error) {
 		t := answer.GetTask()
 		o.status = t.GetStatus()
 		o.fields = []output.Field{
-			{Name: "id", Value: t.GetId()}, {Name: "kind", Value: t.GetKind()}, {Name: "status", Value: t.GetStatus(), Status: true},
-			{Name: "queue", Value: t.GetQueue()}, {Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(),
+			{Name: "id", Value: t.GetId()},
+			{Name: "kind", Value: t.GetKind()},
+			{Name: "status", Value: t.GetStatus(), Status: true},
+			{Name: "queue", Value: t.GetQueue()},
+			{Name: "tries", Value: fmt.Sprintf("%d, and %d retries at most", t.GetExecutionCount(),
 				t.GetMaxRetries())},
-			{Name: "created", Value: moment(t.GetCreatedAt())}, {Name: "completed", Value: moment(t.GetCompletedAt())}, {Name: "worker",
-				Value: t.GetWorkerId()},
-			{Name: "input", Value: string(t.GetInput())}, {Name: "output", Value: string(t.GetOutput())}, {Name: "error", Value: t.GetError()},
+			{Name: "created", Value: moment(t.GetCreatedAt())},
+			{Name: "completed", Value: moment(t.GetCompletedAt())},
+			{
+				Name:  "worker",
+				Value: t.GetWorkerId(),
+			},
+			{Name: "input", Value: string(t.GetInput())},
+			{Name: "output", Value: string(t.GetOutput())},
+			{Name: "error", Value: t.GetError()},
 		}
 		return o, err
 	case workers:
@@ -223,9 +236,14 @@ func (m *model) look(ctx context.Context, v view, id string) (*opened, error) {
 		w := answer.GetWorker()
 		o.status = w.GetStatus()
 		o.fields = []output.Field{
-			{Name: "id", Value: w.GetId()}, {Name: "name", Value: w.GetName()}, {Name: "type", Value: w.GetType()},
-			{Name: "status", Value: w.GetStatus(), Status: true}, {Name: "version", Value: w.GetVersion()}, {Name: "host", Value: w.GetHostName()},
-			{Name: "process", Value: w.GetProcessId()}, {Name: "registered", Value: moment(w.GetRegisteredAt())},
+			{Name: "id", Value: w.GetId()},
+			{Name: "name", Value: w.GetName()},
+			{Name: "type", Value: w.GetType()},
+			{Name: "status", Value: w.GetStatus(), Status: true},
+			{Name: "version", Value: w.GetVersion()},
+			{Name: "host", Value: w.GetHostName()},
+			{Name: "process", Value: w.GetProcessId()},
+			{Name: "registered", Value: moment(w.GetRegisteredAt())},
 			{Name: "last heartbeat", Value: moment(w.GetLastHeartbeatAt())},
 		}
 		for _, d := range answer.GetWorkflowCapabilities() {
@@ -243,12 +261,22 @@ func (m *model) look(ctx context.Context, v view, id string) (*opened, error) {
 		w := parts.Execution
 		o.status, o.events, o.spans = w.GetStatus(), parts.History.GetEvents(), timeline.Spans(parts)
 		o.fields = []output.Field{
-			{Name: "id", Value: w.GetId()}, {Name: "kind", Value: w.GetKind()}, {Name: "status", Value: w.GetStatus(), Status: true},
-			{Name: "waits for", Value: w.GetSuspendType()}, {Name: "queue", Value: w.GetQueue()}, {Name: "parent",
-				Value: w.GetParentWorkflowExecutionId()},
-			{Name: "created", Value: moment(w.GetCreatedAt())}, {Name: "started", Value: moment(w.GetStartedAt())},
-			{Name: "completed", Value: moment(w.GetCompletedAt())}, {Name: "parked", Value: w.GetParkedReason()},
-			{Name: "input", Value: string(w.GetInput())}, {Name: "output", Value: string(w.GetOutput())}, {Name: "error", Value: w.GetError()},
+			{Name: "id", Value: w.GetId()},
+			{Name: "kind", Value: w.GetKind()},
+			{Name: "status", Value: w.GetStatus(), Status: true},
+			{Name: "waits for", Value: w.GetSuspendType()},
+			{Name: "queue", Value: w.GetQueue()},
+			{
+				Name:  "parent",
+				Value: w.GetParentWorkflowExecutionId(),
+			},
+			{Name: "created", Value: moment(w.GetCreatedAt())},
+			{Name: "started", Value: moment(w.GetStartedAt())},
+			{Name: "completed", Value: moment(w.GetCompletedAt())},
+			{Name: "parked", Value: w.GetParkedReason()},
+			{Name: "input", Value: string(w.GetInput())},
+			{Name: "output", Value: string(w.GetOutput())},
+			{Name: "error", Value: w.GetError()},
 		}
 		return o, nil
 	}

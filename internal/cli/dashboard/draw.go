@@ -102,8 +102,10 @@ func (m *model) drawList(p *output.Printer) []string {
 		return s + strings.Repeat(" ", width-ansi.StringWidth(s))
 	}
 	line := func(status, id string, cells []string) string {
-		return strings.Join([]string{status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth),
-			cell(cells[3], lastWidth)}, " ")
+		return strings.Join([]string{
+			status, cell(id, idWidth), cell(cells[0], first), cell(cells[1], second), cell(cells[2], thirdWidth),
+			cell(cells[3], lastWidth),
+		}, " ")
 	}
 	lines := []string{p.Dim("  " + line(cell("STATUS", statusWidth), "ID", columns[m.view]))}
 	room := m.room()
@@ -148,14 +150,16 @@ func (m *model) drawOpen(p *output.Printer) []string {
 	o := m.open
 	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + short(o.id, max(13, m.width-60))
 	if o.view == workflows {
+		var titleSb151 strings.Builder
 		for i, name := range []string{"Overview", "Events", "Timeline"} {
 			if i == m.tab {
 				name = p.Bold("[" + name + "]")
 			} else {
 				name = " " + name + " "
 			}
-			title += fmt.Sprintf("  %d%s", i+1, name)
+			titleSb151.WriteString(fmt.Sprintf("  %d%s", i+1, name))
 		}
+		title += titleSb151.String()
 	}
 	body := m.body(p)
 	m.scroll = max(0, min(m.scroll, len(body)-m.room()))

@@ -299,11 +299,11 @@ func (m *model) typeFilter(name, text string) {
 
 // edited is a line after a key.
 func edited(line, name, text string) string {
-	switch {
-	case name == "backspace":
+	switch name {
+	case "backspace":
 		runes := []rune(line)
 		return string(runes[:max(0, len(runes)-1)])
-	case name == "ctrl+u":
+	case "ctrl+u":
 		return ""
 	default:
 		return line + output.Clean(text)

@@ -121,9 +121,11 @@ func (d *document) appended(name string, pairs []pair) string {
 		edited = strings.TrimRight(edited, "\n") + "\n\n"
 	}
 	edited += header(name) + "\n"
+	var editedSb124 strings.Builder
 	for _, p := range pairs {
-		edited += p.line() + "\n"
+		editedSb124.WriteString(p.line() + "\n")
 	}
+	edited += editedSb124.String()
 	return edited
 }
 

@@ -240,8 +240,10 @@ func TestResolve(t *testing.T) {
 			environ: map[string]string{"FLOVYN_PROFILE": "staging", "FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e", "FLOVYN_SERVER": "https://e"},
 		},
 		"the environment wins": {
-			environ: map[string]string{"FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e",
-				"FLOVYN_SERVER": "https://e/"}, server: "https://e", org: "e", token: "e",
+			environ: map[string]string{
+				"FLOVYN_ORG": "e", "FLOVYN_API_KEY": "e",
+				"FLOVYN_SERVER": "https://e/",
+			}, server: "https://e", org: "e", token: "e",
 		},
 		"the same server, written otherwise": {
 			flags: profile.Flags{Server: "https://API.flovyn.ai:443/"}, server: "https://API.flovyn.ai:443", org: "acme", token: "eyJhbG...",
@@ -253,11 +255,15 @@ func TestResolve(t *testing.T) {
 		"a password":     {flags: profile.Flags{Server: "https://u:p@h", APIKey: "k"}, error: "a user or a password"},
 		"an absent one":  {flags: profile.Flags{Profile: "prod"}, error: "there are: default, staging"},
 		"no name":        {flags: profile.Flags{Profile: "a b"}, error: "is no name of a profile"},
-		"a line break": {environ: map[string]string{"FLOVYN_API_KEY": "k\n"},
-			error: "FLOVYN_API_KEY: the key has a line break at character 2"},
+		"a line break": {
+			environ: map[string]string{"FLOVYN_API_KEY": "k\n"},
+			error:   "FLOVYN_API_KEY: the key has a line break at character 2",
+		},
 		"a space": {environ: map[string]string{"FLOVYN_API_KEY": "a b"}, error: "FLOVYN_API_KEY: the key has a character at place 2"},
-		"this machine, in": {flags: profile.Flags{Server: "http://localhost:8000", APIKey: "k"}, server: "http://localhost:8000",
-			org: "acme", token: "k"},
+		"this machine, in": {
+			flags: profile.Flags{Server: "http://localhost:8000", APIKey: "k"}, server: "http://localhost:8000",
+			org: "acme", token: "k",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -208,6 +208,7 @@ func (l *load) fail(format string, args ...any) {
 // starter starts workflows by gRPC, without a key: a start that fails must not be
 // sent again, so that none may fail.
 func (l *load) starter(ctx context.Context, t *testing.T) {
+	t.Helper()
 	dispatch := l.dispatch(t)
 	for ctx.Err() == nil {
 		_, err := dispatch.StartWorkflow(context.WithoutCancel(ctx), &flovynv1.StartWorkflowRequest{
@@ -223,6 +224,7 @@ func (l *load) starter(ctx context.Context, t *testing.T) {
 
 // browser reads by REST, through the other door.
 func (l *load) browser(ctx context.Context, t *testing.T) {
+	t.Helper()
 	client := l.client(t)
 	for ctx.Err() == nil {
 		status, body := call(context.WithoutCancel(ctx), t, client, http.MethodGet, l.httpURL+"/api/orgs/"+servertest.OrgSlug, servertest.AdminKey, "")
@@ -237,6 +239,7 @@ func (l *load) browser(ctx context.Context, t *testing.T) {
 // worker executes workflows until there is nothing left to do. A poll may be sent
 // again, and a submission too: it is recognized.
 func (l *load) worker(ctx context.Context, t *testing.T) {
+	t.Helper()
 	dispatch := l.dispatch(t)
 	for ctx.Err() == nil {
 		l.polls.Add(1)

@@ -118,7 +118,7 @@ func (e *Engine) MakeRunnable(tx *postgres.Tx, w *flovyn.WorkflowExecution) erro
 		w.StartedAt = tx.Now()
 	}
 	activation := flovyn.Activation{Execution: *w, Input: input, Now: tx.Now()}
-	runnable := time.Now()
+	runnable := time.Now() //nolint:forbidigo // measures how long it takes until the worker has it
 	tx.OnRollback(slot.Release)
 	tx.OnCommit(func() {
 		activation.Waited = time.Since(runnable)
@@ -153,7 +153,7 @@ func (e *Engine) assign(tx *postgres.Tx, t *flovyn.TaskExecution, input []byte, 
 		t.StartedAt = tx.Now()
 	}
 	assignment := flovyn.Assignment{Task: *t, Input: input}
-	runnable := time.Now()
+	runnable := time.Now() //nolint:forbidigo // measures how long it takes until the worker has it
 	tx.OnRollback(slot.Release)
 	tx.OnCommit(func() {
 		assignment.Waited = time.Since(runnable)

@@ -175,7 +175,7 @@ func (s *Store) try(ctx context.Context, batch []*step) (again []*step, err erro
 	}
 	defer conn.Release() // a connection inside a transaction is closed by the pool
 
-	begin := time.Now()
+	begin := time.Now() //nolint:forbidigo // measures
 	w := newWork(s, union(batch))
 	defer w.release()
 	if err := w.load(ctx, conn.Conn()); err != nil {

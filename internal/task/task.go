@@ -394,7 +394,8 @@ func (t *Tasks) ReportProgress(ctx context.Context, org flovyn.OrgID, id flovyn.
 		return err
 	}
 	t.engine.Say(&live.Frame{
-		Topic: topicOf(task), Event: live.Progress, Data: strconv.FormatFloat(progress, 'g', -1, 64), Task: id, At: time.Now(),
+		Topic: topicOf(task), Event: live.Progress, Data: strconv.FormatFloat(progress, 'g', -1, 64), Task: id,
+		At: time.Now(), //nolint:forbidigo // when it was said; nothing is decided by it
 	})
 	return nil
 }

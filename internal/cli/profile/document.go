@@ -101,7 +101,7 @@ func (d *document) set(name string, known []string, pairs []pair) error {
 			end++
 		}
 		section := editSection(lines[start+1:end], known, pairs)
-		if len(pairs) == 0 && len(strings.TrimSpace(strings.Join(section, ""))) == 0 {
+		if len(pairs) == 0 && strings.TrimSpace(strings.Join(section, "")) == "" {
 			lines = slices.Concat(lines[:start], lines[end:]) // nothing is left of it
 		} else {
 			lines = slices.Concat(lines[:start+1], section, lines[end:])
@@ -136,7 +136,7 @@ func editSection(lines, known []string, pairs []pair) []string {
 	last := 0    // after the last line that is ours
 	for _, line := range lines {
 		key := ""
-		if m := keyLine.FindStringSubmatch(line); m != nil && slices.Contains(known, m[1]) {
+		if m := keyLine.FindStringSubmatch(line); len(m) > 1 && slices.Contains(known, m[1]) {
 			key = m[1]
 		}
 		i := slices.IndexFunc(pairs, func(p pair) bool { return p.key == key })

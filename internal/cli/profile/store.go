@@ -211,7 +211,7 @@ func write(path, text string) (err error) {
 		_ = temporary.Close()
 		return err
 	}
-	if err = temporary.Close(); err != nil {
+	if err := temporary.Close(); err != nil {
 		return err
 	}
 	return os.Rename(temporary.Name(), path)

@@ -105,7 +105,7 @@ func newProxied(ctx context.Context, t *testing.T) *proxied {
 func temporary(dir string) (lines string) {
 	var linesSb106 strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		linesSb106.WriteString(fmt.Sprintf("    %s_temp_path %s/%s;\n", kind, dir, kind))
+		fmt.Fprintf(&linesSb106, "    %s_temp_path %s/%s;\n", kind, dir, kind)
 	}
 	lines += linesSb106.String()
 	return lines

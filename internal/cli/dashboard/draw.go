@@ -157,7 +157,7 @@ func (m *model) drawOpen(p *output.Printer) []string {
 			} else {
 				name = " " + name + " "
 			}
-			titleSb151.WriteString(fmt.Sprintf("  %d%s", i+1, name))
+			fmt.Fprintf(&titleSb151, "  %d%s", i+1, name)
 		}
 		title += titleSb151.String()
 	}

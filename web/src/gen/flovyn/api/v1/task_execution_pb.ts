@@ -717,7 +717,8 @@ export const TaskExecutionService: GenService<{
   },
   /**
    * Lists tasks, newest first unless the query orders otherwise: those of no
-   * workflow, or those that the query asks for by workflowId.
+   * workflow, or those that the query asks for by workflowId. Input and output
+   * are left out.
    *
    * @generated from rpc flovyn.api.v1.TaskExecutionService.ListTaskExecutions
    */

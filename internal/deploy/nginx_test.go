@@ -103,11 +103,11 @@ func newProxied(ctx context.Context, t *testing.T) *proxied {
 
 // temporary has nginx keep its temporary files where the test may write.
 func temporary(dir string) (lines string) {
-	var linesSb106 strings.Builder
+	var paths strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&linesSb106, "    %s_temp_path %s/%s;\n", kind, dir, kind)
+		fmt.Fprintf(&paths, "    %s_temp_path %s/%s;\n", kind, dir, kind)
 	}
-	lines += linesSb106.String()
+	lines += paths.String()
 	return lines
 }
 

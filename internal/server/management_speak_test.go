@@ -259,14 +259,14 @@ func verdictOf(t *testing.T, text []byte) string {
 		t.Fatalf("%v in %s", err, text)
 	}
 	verdict := failure.Code + ": " + failure.Message
-	var verdictSb256 strings.Builder
+	var types strings.Builder
 	for _, d := range failure.Details {
 		if _, err := base64.RawStdEncoding.DecodeString(d.Value); err != nil {
 			t.Errorf("a detail is no base64: %v", err)
 		}
-		verdictSb256.WriteString(" [" + d.Type + "]")
+		types.WriteString(" [" + d.Type + "]")
 	}
-	verdict += verdictSb256.String()
+	verdict += types.String()
 	return verdict
 }
 

@@ -150,16 +150,16 @@ func (m *model) drawOpen(p *output.Printer) []string {
 	o := m.open
 	title := p.PaintAs(o.status, marks[o.status]+" "+o.status) + "  " + short(o.id, max(13, m.width-60))
 	if o.view == workflows {
-		var titleSb151 strings.Builder
+		var tabs strings.Builder
 		for i, name := range []string{"Overview", "Events", "Timeline"} {
 			if i == m.tab {
 				name = p.Bold("[" + name + "]")
 			} else {
 				name = " " + name + " "
 			}
-			fmt.Fprintf(&titleSb151, "  %d%s", i+1, name)
+			fmt.Fprintf(&tabs, "  %d%s", i+1, name)
 		}
-		title += titleSb151.String()
+		title += tabs.String()
 	}
 	body := m.body(p)
 	m.scroll = max(0, min(m.scroll, len(body)-m.room()))

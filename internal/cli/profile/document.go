@@ -121,11 +121,11 @@ func (d *document) appended(name string, pairs []pair) string {
 		edited = strings.TrimRight(edited, "\n") + "\n\n"
 	}
 	edited += header(name) + "\n"
-	var editedSb124 strings.Builder
+	var lines strings.Builder
 	for _, p := range pairs {
-		editedSb124.WriteString(p.line() + "\n")
+		lines.WriteString(p.line() + "\n")
 	}
-	edited += editedSb124.String()
+	edited += lines.String()
 	return edited
 }
 

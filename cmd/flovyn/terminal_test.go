@@ -25,7 +25,7 @@ type screen struct {
 	file *os.File
 
 	// display shows what the program draws, as a terminal does.
-	display *vt.SafeEmulator
+	display *vt.Emulator
 
 	mu   sync.Mutex
 	text []byte
@@ -43,7 +43,7 @@ func openSized(t *testing.T, width, height int, environ []string, args ...string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	s := &screen{
-		t: t, cmd: exec.CommandContext(ctx, "flovyn", args...), display: vt.NewSafeEmulator(width, height), news: make(chan struct{}, 1),
+		t: t, cmd: exec.CommandContext(ctx, "flovyn", args...), display: vt.NewEmulator(width, height), news: make(chan struct{}, 1),
 		done: make(chan struct{}),
 	}
 	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TERM=xterm-256color"}, environ...)
@@ -75,8 +75,8 @@ func (s *screen) read() {
 		n, err := s.file.Read(buffer)
 		s.mu.Lock()
 		s.text = append(s.text, buffer[:n]...)
-		s.mu.Unlock()
 		_, _ = s.display.Write(buffer[:n])
+		s.mu.Unlock()
 		select {
 		case s.news <- struct{}{}:
 		default:
@@ -116,12 +116,19 @@ func (s *screen) await(pattern string) []string {
 	}
 }
 
+// drawn is what the display shows now.
+func (s *screen) drawn() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.display.String()
+}
+
 // shows waits until the display shows all of these, and returns what it shows.
 func (s *screen) shows(wanted ...string) string {
 	s.t.Helper()
 	deadline := time.After(patience)
 	for {
-		shown := s.display.String()
+		shown := s.drawn()
 		missing := ""
 		for _, want := range wanted {
 			if !strings.Contains(shown, want) {
@@ -134,9 +141,9 @@ func (s *screen) shows(wanted ...string) string {
 		select {
 		case <-s.news:
 		case <-s.done:
-			s.t.Fatalf("the program ended without showing %q:\n%s", missing, s.display.String())
+			s.t.Fatalf("the program ended without showing %q:\n%s", missing, s.drawn())
 		case <-deadline:
-			s.t.Fatalf("it does not show %q in time:\n%s", missing, s.display.String())
+			s.t.Fatalf("it does not show %q in time:\n%s", missing, s.drawn())
 		}
 	}
 }
